@@ -1,0 +1,147 @@
+/* core.h - the inside of an instance, shared by the level-4 files only. Level 4.
+ *
+ * `_locked` functions are called with ns->lock held. Everything in struct l2fs is constant after
+ * start unless its comment says which lock guards it.
+ */
+#ifndef L2FS_CORE_H
+#define L2FS_CORE_H
+
+#include "events.h"
+#include "keyguard.h"
+#include "l1.h"
+#include "load_ctl.h"
+#include "namespace.h"
+#include "store_ctl.h"
+#include "vfs.h"
+#include "virtual.h"
+
+#define TIERS_MAX 32
+#define TIER_NAME_MAX 80
+#define TICK_NS (100 * NSEC_PER_MSEC)
+
+struct l2fs {
+    const struct l2fs_config *cfg;
+    struct metrics *metrics;
+    struct namespace *ns;
+    struct staging *staging;
+    struct pinner *pinner; /* NULL: pin=off */
+    struct tier *tiers[TIERS_MAX];
+    size_t ntiers;
+    char tier_names[TIERS_MAX][TIER_NAME_MAX];
+    uint32_t all_tiers;     /* bit per tier */
+    uint32_t keeping_tiers; /* those without L2_DISCARDS */
+    int disk_tier;          /* index of the tier that serves state `disk`, or -1 */
+    uint64_t signature;     /* of the tier list, for records */
+
+    struct loop *loop;
+    struct mailbox *mailbox;
+    struct loop_timer tick;
+    struct store_owner store_owner;
+    struct store_ctl *store_ctl;
+    struct load_ctl *load_ctl;
+    struct keyguard guard;
+    struct events *events;
+    struct probes *probes;
+    struct reaper *reaper;      /* ns->lock */
+    _Atomic(const char *) mode; /* of the front; l2fs_set_mode */
+    uint64_t started;
+
+    struct l1 l1;              /* ns->lock */
+    struct list waiters;       /* ns->lock; every queued waiter, by all_link */
+    struct list space_waiters; /* ns->lock; creates and loads that wait for L1 space */
+    struct list retries;       /* ns->lock; struct store_work to try again later */
+    bool evict_posted;         /* ns->lock */
+    struct letter evict_letter;
+    size_t unstored;            /* ns->lock; objects with something to store */
+    pthread_cond_t stored_cond; /* with ns->lock; unstored fell, or a file came to rest */
+    bool stopping;              /* ns->lock */
+    pthread_mutex_t gone_lock;  /* leaf, held during the call */
+    vfs_gone_fn *gone;          /* gone_lock */
+    void *gone_arg;             /* gone_lock */
+
+    size_t adopted, found; /* at start, for the mount message */
+    struct {
+        struct metric *publishes, *discards, *evictions, *opens, *open_misses;
+        struct metric *enospc;
+    } m;
+};
+
+/* ---- waiting (wait.c) ---- */
+/* Queues w; always -EINPROGRESS. The deadline is stamped at the first call. */
+int wait_locked(struct l2fs *fs, struct list *queue, struct waiter *w, uint64_t timeout,
+                int timeout_error);
+void wake_locked(struct l2fs *fs, struct list *queue, int error);
+void wait_expire(struct l2fs *fs, uint64_t now);
+/* Why the waiter came back: 0 or what the call must now return. Clears it. */
+int waiter_take_error(struct waiter *w);
+
+/* ---- changing names in L2 (turn.c): entered under ns->lock, waited for without ---- */
+struct turn {
+    struct keyticket ticket;
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool ready; /* mutex */
+    bool used;
+};
+void turn_enter_locked(struct l2fs *fs, struct turn *t, const char *key, const char *other);
+int turn_wait(struct l2fs *fs, struct turn *t); /* 0, or -ETIMEDOUT with a log line */
+void turn_leave(struct l2fs *fs, struct turn *t);
+
+/* ---- objects (file.c) ---- */
+/* Every name of it is in L2 as it is now, and nobody writes. */
+bool object_clean_locked(const struct inode *inode);
+bool name_is_temporary(const struct l2fs *fs, const struct dentry *d);
+bool name_in_l2(const struct dentry *d); /* some tier may hold bytes under it */
+int file_begin_locked(struct l2fs *fs, struct inode *inode, uint64_t expected);
+void file_refresh_locked(struct l2fs *fs, struct inode *inode);            /* size, blocks, mtime */
+void file_record_locked(struct l2fs *fs, struct object *o, uint32_t kind); /* 0: not whole */
+/* Frees object and inode when nothing needs them any more. */
+void file_settle_locked(struct l2fs *fs, struct inode *inode);
+/* Removes every name of a lost object and tells the kernel. */
+void file_lost_locked(struct l2fs *fs, struct inode *inode);
+void file_gone_locked(struct l2fs *fs, const struct dentry *d); /* tells the kernel, before */
+/* The name, and with the last one the object; keep_record: its crash record goes later. */
+void file_unlink_locked(struct l2fs *fs, struct dentry *d, bool keep_record);
+struct l2_attr file_attr(const struct inode *inode); /* as tiers keep it; ns->lock */
+void file_event_error(struct l2fs *fs, const char *event, const char *key, int error);
+void file_error_locked(struct inode *inode, int error);
+void file_key(const struct inode *inode, char out[KEY_PATH_MAX + 2]); /* a name, for messages */
+struct handle *handle_create(struct inode *inode, int flags, const struct caller *c);
+void handle_attach_locked(struct handle *h);
+int file_open_locked(struct l2fs *fs, struct handle *h, const struct caller *c, struct waiter *w);
+void file_drop_locked(struct l2fs *fs, struct object *o); /* its staging file */
+void file_pin_locked(struct l2fs *fs, struct object *o);  /* as -o pin says */
+void file_drop_prev_locked(struct l2fs *fs, struct object *o);
+
+/* ---- publish.c ---- */
+/* The last writer is gone: whole now, or given up. True: publish_finish must follow, unlocked. */
+bool publish_locked(struct l2fs *fs, struct object *o);
+void publish_finish(struct l2fs *fs, struct inode *inode); /* checksum, record, store; drops busy */
+/* A writer still has it open, but it was given its final name: readable from now on. */
+void publish_early_locked(struct l2fs *fs, struct object *o);
+int vfs_truncate(struct l2fs *fs, struct inode *inode, uint64_t size,
+                 struct waiter *w);   /* data.c */
+bool space_is_tight(struct l2fs *fs); /* a writer may have met the limit */
+
+/* ---- store.c, load.c, evict.c ---- */
+bool store_needed_locked(const struct l2fs *fs, const struct inode *inode);
+void store_queue_locked(struct l2fs *fs, struct inode *inode, bool urgent);
+void store_note_locked(struct l2fs *fs, struct object *o); /* keeps l2fs.unstored right */
+void store_owner_init(struct l2fs *fs);
+void store_retry_due(struct l2fs *fs, uint64_t now);
+void store_retries_drop(struct l2fs *fs); /* at the end, without the loop */
+/* Starts the load of an evicted inode, waits for it or for space. w may be NULL: only starts. */
+int load_locked(struct l2fs *fs, struct inode *inode, struct waiter *w);
+void evict_post_locked(struct l2fs *fs);
+void evict_init(struct l2fs *fs);
+/* Drops one clean idle resident from L1. 0, or -EBUSY (open, pinned, not stored). */
+int evict_one_locked(struct l2fs *fs, struct object *o);
+/* L1 space for a new writer or load: 0, or waits (-EINPROGRESS; -EAGAIN without w). */
+int space_locked(struct l2fs *fs, uint64_t bytes, struct waiter *w, uint64_t timeout, int error);
+
+/* ---- start (adopt.c, scan.c) ---- */
+int scan_tiers(struct l2fs *fs);    /* fills the tree with what persistent tiers hold */
+int adopt_staging(struct l2fs *fs); /* what a crash left in L1 */
+void adopt_store(struct l2fs *fs);  /* queues what of it is not in L2 */
+
+#endif

@@ -1,0 +1,228 @@
+/* create.c - new files: in L1, or in the fs adapter's own file when the name or its directory says
+ * so. Runs under ns->lock but for the adapter's open.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+
+#include "core.h"
+#include "log.h"
+
+static struct inode *new_file_locked(struct l2fs *fs, const struct vfs_new *n)
+{
+    struct inode *inode = ns_new_inode(fs->ns, S_IFREG | (n->mode & 07777));
+
+    if (!inode)
+        return NULL;
+    inode->uid = n->caller.uid;
+    inode->gid = n->dir->mode & S_ISGID ? n->dir->gid : n->caller.gid;
+    return inode;
+}
+
+static bool wants_disk(const struct l2fs *fs, const struct vfs_new *n)
+{
+    if (fs->disk_tier < 0)
+        return false;
+    return !n->name || n->dir->dir->place_disk ||
+           (fs->cfg->disk && text_match_globs(fs->cfg->disk, n->name));
+}
+
+/* Links the new inode, opens a handle when one is wanted. */
+static int install_locked(struct l2fs *fs, const struct vfs_new *n, struct inode *inode,
+                          struct handle *h)
+{
+    int err = n->name ? ns_link(fs->ns, n->dir, n->name, inode, NULL) : 0;
+
+    if (err)
+        return err;
+    if (!n->name)
+        ns_orphan(fs->ns, inode);
+    inode->nlookup++;
+    if (h) {
+        h->inode = inode;
+        handle_attach_locked(h);
+    }
+    return 0;
+}
+
+static int create_in_l1_locked(struct l2fs *fs, const struct vfs_new *n, struct handle *h,
+                               struct inode **out)
+{
+    struct inode *inode = new_file_locked(fs, n);
+    int err = inode ? file_begin_locked(fs, inode, n->dir->dir->expect) : -ENOMEM;
+
+    if (!err)
+        err = install_locked(fs, n, inode, h);
+    if (!err) {
+        *out = inode;
+        return 0;
+    }
+    if (inode && inode->object) {
+        l1_unpromise(&fs->l1, inode->object);
+        state_move(&inode->state, STATE_DISCARDED);
+    }
+    if (inode)
+        file_settle_locked(fs, inode);
+    return err;
+}
+
+static int disk_key_locked(const struct vfs_new *n, char key[KEY_PATH_MAX + 2])
+{
+    const struct dentry *d = ns_dir_name(n->dir);
+    int len = d ? ns_path(d, key) : 0;
+
+    if (len < 0)
+        return len;
+    if (len && n->name)
+        key[len++] = '/';
+    key[len] = '\0';
+    if (!n->name)
+        return 0;
+    if ((size_t)len + strlen(n->name) > KEY_PATH_MAX)
+        return -ENAMETOOLONG;
+    strcpy(key + len, n->name);
+    return 0;
+}
+
+static int adopt_disk_locked(struct l2fs *fs, const struct vfs_new *n, int *fd, struct handle *h,
+                             struct inode **out)
+{
+    struct inode *inode = new_file_locked(fs, n);
+    struct object *o = inode ? object_create(inode) : NULL;
+    int err = o ? 0 : -ENOMEM;
+
+    if (!err) {
+        state_move(&inode->state, STATE_DISK);
+        err = install_locked(fs, n, inode, h);
+    }
+    if (!err) {
+        o->disk_fd = steal_fd(fd);
+        inode->tiers = n->name ? 1u << fs->disk_tier : 0;
+        file_refresh_locked(fs, inode);
+        *out = inode;
+        return 0;
+    }
+    if (inode)
+        file_settle_locked(fs, inode);
+    return err;
+}
+
+static int create_on_disk(struct l2fs *fs, const struct vfs_new *n, struct handle *h,
+                          struct inode **out)
+{
+    struct l2_attr attr = {
+        .mode = S_IFREG | (n->mode & 07777), .uid = n->caller.uid, .gid = n->caller.gid};
+    int flags = n->name ? O_RDWR | O_CREAT : O_RDWR | O_TMPFILE;
+    AUTO_CLOSE int fd = -1;
+    char key[KEY_PATH_MAX + 2];
+    int err, opened;
+
+    lock(&fs->ns->lock);
+    err = disk_key_locked(n, key);
+    unlock(&fs->ns->lock);
+    if (err)
+        return err;
+    clock_gettime(CLOCK_REALTIME, &attr.mtime);
+    attr.atime = attr.mtime;
+    opened = -1;
+    err = tier_open_file(fs->tiers[fs->disk_tier], key, flags, &attr, &opened);
+    if (err)
+        return err;
+    fd = opened;
+    LOCKED_SCOPE(&fs->ns->lock);
+    return adopt_disk_locked(fs, n, &fd, h, out);
+}
+
+static int open_existing(struct l2fs *fs, const struct vfs_new *n, struct waiter *w,
+                         struct inode **inode, struct handle **h)
+{
+    struct dentry *d;
+    int err;
+
+    lock(&fs->ns->lock);
+    d = ns_find(fs->ns, n->dir, n->name);
+    if (!d || (n->flags & O_EXCL)) {
+        unlock(&fs->ns->lock);
+        return d ? -EEXIST : -ENOENT;
+    }
+    *inode = d->inode;
+    (*inode)->nlookup++;
+    unlock(&fs->ns->lock);
+    err = vfs_open(fs, *inode, n->flags, &n->caller, w, h);
+    if (err)
+        vfs_forget(fs, *inode, 1);
+    return err;
+}
+
+static int admit_locked(struct l2fs *fs, const struct vfs_new *n, struct waiter *w)
+{
+    if (n->dir->dir->reserved)
+        return -EPERM;
+    if (n->dir != fs->ns->root && !n->dir->names)
+        return -ENOENT;
+    if (strlen(n->name ? n->name : "") > KEY_NAME_MAX)
+        return -ENAMETOOLONG;
+    return space_locked(fs, n->dir->dir->expect, w, fs->cfg->space_wait, -ENOSPC);
+}
+
+static int create(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, struct handle *h,
+                  struct inode **inode)
+{
+    int err;
+
+    lock(&fs->ns->lock);
+    if (n->name && ns_find(fs->ns, n->dir, n->name))
+        err = -EEXIST;
+    else if (wants_disk(fs, n))
+        err = n->dir->dir->reserved ? -EPERM : 1;
+    else
+        err = admit_locked(fs, n, w);
+    if (!err)
+        err = create_in_l1_locked(fs, n, h, inode);
+    unlock(&fs->ns->lock);
+    return err == 1 ? create_on_disk(fs, n, h, inode) : err;
+}
+
+int vfs_create(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, struct inode **inode,
+               struct handle **h)
+{
+    int err = waiter_take_error(w);
+    struct handle *made;
+
+    if (err)
+        return err;
+    made = handle_create(NULL, n->flags, &n->caller);
+    if (!made)
+        return -ENOMEM;
+    err = create(fs, n, w, made, inode);
+    if (!err) {
+        *h = made;
+        return 0;
+    }
+    free(made);
+    return err == -EEXIST ? open_existing(fs, n, w, inode, h) : err;
+}
+
+int vfs_tmpfile(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, struct inode **inode,
+                struct handle **h)
+{
+    struct vfs_new unnamed = *n;
+
+    unnamed.name = NULL;
+    return vfs_create(fs, &unnamed, w, inode, h);
+}
+
+int vfs_mknod(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, struct inode **inode)
+{
+    struct vfs_new file = *n;
+    struct handle *h;
+    int err;
+
+    if (!S_ISREG(n->mode))
+        return -EPERM;
+    file.flags = O_WRONLY | O_CREAT | O_EXCL;
+    err = vfs_create(fs, &file, w, inode, &h);
+    if (!err)
+        vfs_release(fs, h);
+    return err;
+}

@@ -1,0 +1,198 @@
+/* expire.c - removes files whose time has come.
+ *
+ * Thread model: removing asks the tiers, which may take long and must not be waited for on the loop
+ * thread, so there is a thread of its own, made with the first expiry. It sleeps under ns->lock
+ * until the first file of the list is due; the list is in order of deadline, where a new one is
+ * mostly the last. A file that is open, pinned or moving is looked at again a second later.
+ */
+#include "config.h"
+
+#include "expire.h"
+
+#include <signal.h>
+
+#include "clock.h"
+#include "core.h"
+
+#define RECHECK_NS NSEC_PER_SEC
+
+struct reaper {
+    struct l2fs *fs;
+    pthread_t thread;
+    pthread_cond_t changed; /* with ns->lock */
+    struct list order;      /* ns->lock; struct extra by expire_check */
+    bool stop;              /* ns->lock */
+};
+
+static void insert_locked(struct reaper *r, struct extra *e)
+{
+    struct list *after = r->order.prev;
+
+    while (after != &r->order &&
+           list_entry(after, struct extra, expire_link)->expire_check > e->expire_check)
+        after = after->prev;
+    list_insert(after, &e->expire_link);
+}
+
+static bool removable(const struct inode *inode, uint64_t now)
+{
+    const struct object *o = inode->object;
+
+    if (inode->state != STATE_RESIDENT && inode->state != STATE_EVICTED &&
+        inode->state != STATE_DISK)
+        return false;
+    return !(o && o->opens) && !inode_pinned(inode, now);
+}
+
+static void remove_in_tiers(struct l2fs *fs, const char *key)
+{
+    const char *keys[1] = {key};
+
+    for (size_t i = 0; i < fs->ntiers; i++)
+        tier_remove(fs->tiers[i], keys, 1, NULL); /* has logged what went wrong */
+}
+
+/* Removes one name. False: it was the last, or the file is in use again. */
+static bool remove_name(struct l2fs *fs, struct inode *inode)
+{
+    char key[KEY_PATH_MAX + 2];
+    struct turn turn = {0};
+    bool more;
+
+    lock(&fs->ns->lock);
+    if (inode->names && removable(inode, clock_now()) && ns_path(inode->names, key) > 0) {
+        turn_enter_locked(fs, &turn, key, NULL);
+        events_add(fs, "expire", key, NULL);
+        file_gone_locked(fs, inode->names);
+        file_unlink_locked(fs, inode->names, false);
+    }
+    more = inode->names != NULL;
+    unlock(&fs->ns->lock);
+    if (!turn.used)
+        return false;
+    if (!turn_wait(fs, &turn))
+        remove_in_tiers(fs, key);
+    turn_leave(fs, &turn);
+    return more;
+}
+
+/* Drops ns->lock meanwhile. */
+static void remove_locked(struct reaper *r, struct inode *inode)
+{
+    struct l2fs *fs = r->fs;
+
+    inode->busy++;
+    unlock(&fs->ns->lock);
+    while (remove_name(fs, inode))
+        continue;
+    lock(&fs->ns->lock);
+    if (inode->names && inode->extra->expire_at && !list_linked(&inode->extra->expire_link)) {
+        inode->extra->expire_check = clock_deadline(RECHECK_NS);
+        insert_locked(r, inode->extra);
+    }
+    inode->busy--;
+    file_settle_locked(fs, inode);
+}
+
+static void check_locked(struct reaper *r, struct extra *e, uint64_t now)
+{
+    list_remove(&e->expire_link);
+    if (removable(e->inode, now)) {
+        remove_locked(r, e->inode);
+        return;
+    }
+    e->expire_check = now + RECHECK_NS;
+    if (e->inode->state != STATE_DISCARDED)
+        insert_locked(r, e);
+}
+
+static void *reap(void *arg)
+{
+    struct reaper *r = arg;
+
+    LOCKED_SCOPE(&r->fs->ns->lock);
+    while (!r->stop) {
+        uint64_t now = clock_now(), next = UINT64_MAX;
+
+        if (!list_empty(&r->order)) {
+            struct extra *e = list_entry(r->order.next, struct extra, expire_link);
+
+            next = e->expire_check;
+            if (next <= now) {
+                check_locked(r, e, now);
+                continue;
+            }
+        }
+        cond_wait_until(&r->changed, &r->fs->ns->lock, next);
+    }
+    return NULL;
+}
+
+static int start_locked(struct l2fs *fs)
+{
+    struct reaper *r = calloc(1, sizeof(*r));
+    sigset_t all, before;
+    int err;
+
+    if (!r)
+        return -ENOMEM;
+    r->fs = fs;
+    cond_init(&r->changed);
+    list_init(&r->order);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    err = pthread_create(&r->thread, NULL, reap, r);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err) {
+        pthread_cond_destroy(&r->changed);
+        free(r);
+        return -err;
+    }
+    fs->reaper = r;
+    return 0;
+}
+
+int expire_set_locked(struct l2fs *fs, struct inode *inode, uint64_t deadline)
+{
+    struct extra *e = inode_extra(inode);
+    int err = 0;
+
+    if (!e)
+        return -ENOMEM;
+    if (deadline && !fs->reaper)
+        err = start_locked(fs);
+    if (err)
+        return err;
+    list_remove(&e->expire_link);
+    e->expire_at = e->expire_check = deadline;
+    if (deadline) {
+        insert_locked(fs->reaper, e);
+        pthread_cond_signal(&fs->reaper->changed);
+    }
+    return 0;
+}
+
+void expire_stop(struct l2fs *fs)
+{
+    struct reaper *r;
+
+    if (!fs->ns)
+        return;
+    lock(&fs->ns->lock);
+    r = fs->reaper;
+    if (r) {
+        r->stop = true;
+        pthread_cond_signal(&r->changed);
+    }
+    unlock(&fs->ns->lock);
+    if (!r)
+        return;
+    pthread_join(r->thread, NULL);
+    lock(&fs->ns->lock);
+    while (list_pop_front(&r->order))
+        continue;
+    fs->reaper = NULL;
+    unlock(&fs->ns->lock);
+    pthread_cond_destroy(&r->changed);
+    free(r);
+}

@@ -1,0 +1,54 @@
+/* handle.h - who calls, who waits, and what is open. Level 4. */
+#ifndef L2FS_HANDLE_H
+#define L2FS_HANDLE_H
+
+#include <sys/types.h>
+
+#include "mailbox.h"
+#include "object.h"
+
+struct l2fs;
+
+struct caller {
+    uid_t uid;
+    gid_t gid;
+    pid_t pid; /* thread id as FUSE tells it */
+};
+
+/* Embed it in the request; zero-initialise, set retry. */
+struct waiter {
+    struct list link;
+    struct list all_link;
+    struct letter letter;
+    struct l2fs *fs;
+    uint64_t deadline;
+    int timeout_error;
+    uint32_t goal;  /* private: fsync waits for this generation */
+    uint64_t bytes; /* private: the space it waits for */
+    int error;      /* private: why it was woken */
+    int phase;      /* private */
+    void (*retry)(struct waiter *w);
+};
+
+enum handle_mode {
+    HANDLE_BACKED, /* bytes are in a file: passthrough, or vfs_read/vfs_write */
+    HANDLE_DIRECT, /* O_NONBLOCK or open=stream on a loading key: direct_io, vfs_read waits */
+    HANDLE_VIRTUAL /* .l2fs: direct_io, vfs_read */
+};
+
+struct handle {
+    struct list link;
+    struct inode *inode;
+    int flags; /* of open */
+    pid_t process;
+    enum handle_mode mode;
+    bool write;
+    bool atime_moved; /* by more than a minute at this open: the kernel's copy is stale */
+    bool killed;      /* its last close came from a process killed by a signal */
+    bool passthrough; /* front's use */
+    void *map;        /* read fallback: the file as it was at the first read, or NULL; ns->lock */
+    size_t map_len;
+    void *virtual_data; /* status.c */
+};
+
+#endif

@@ -1,0 +1,38 @@
+/* keyguard.h - at most one change of a key in L2 at a time, in the order asked. Level 3.
+ *
+ * A store, removal or rename enters the guard for its key (a rename for both) and leaves it when
+ * the tiers have answered; whoever comes meanwhile queues. Entering never blocks, so it is done
+ * under the namespace lock, in the order in which the namespace changed: that order is then the
+ * order in which L2 changes. Has a lock of its own (leaf). Any thread.
+ */
+#ifndef L2FS_KEYGUARD_H
+#define L2FS_KEYGUARD_H
+
+#include "list.h"
+#include "lock.h"
+
+struct keyguard {
+    pthread_mutex_t mutex;
+    struct list tickets; /* mutex; in order of entering */
+};
+
+/* One request to change one or two keys, embedded by the caller. Only `turn` is the caller's. */
+struct keyticket {
+    struct list link;
+    uint64_t hash[2];  /* of the keys: two keys of one hash merely wait for each other */
+    bool whole_tree;   /* overlaps every other ticket */
+    unsigned blockers; /* earlier tickets that overlap */
+    /* It is this ticket's turn. Called once, with the guard's lock held: it may only signal or
+     * post. */
+    void (*turn)(struct keyticket *t);
+};
+
+void keyguard_init(struct keyguard *g);
+void keyguard_fini(struct keyguard *g);
+
+/* True: go ahead now. False: `turn` will be called. `other` may be NULL; `key` NULL overlaps every
+ * other ticket (a directory is moved). */
+bool keyguard_enter(struct keyguard *g, struct keyticket *t, const char *key, const char *other);
+void keyguard_leave(struct keyguard *g, struct keyticket *t);
+
+#endif

@@ -1,0 +1,282 @@
+/* l2fs.c - building and ending an instance. Start: staging, tiers, tree, controllers, loop; each
+ * step undone in reverse when a later one fails. The tick runs on the loop thread.
+ */
+#include "config.h"
+
+#include <stdio.h>
+
+#include "clock.h"
+#include "core.h"
+#include "expire.h"
+#include "log.h"
+#include "units.h"
+
+#define STORE_BYTES_MAX (256 * MIB)
+#define STORE_JOBS_MAX 32
+#define LOAD_JOBS_MAX 64
+#define SLACK_MIN (16 * MIB)
+
+static void on_tick(struct loop_timer *t)
+{
+    struct l2fs *fs = container_of(t, struct l2fs, tick);
+    uint64_t now = clock_now();
+
+    wait_expire(fs, now);
+    store_retry_due(fs, now);
+    lock(&fs->ns->lock);
+    evict_post_locked(fs);
+    unlock(&fs->ns->lock);
+    loop_timer_arm(fs->loop, t, now + TICK_NS);
+}
+
+static int open_staging(struct l2fs *fs, struct text *err)
+{
+    uint64_t slack = MAX(SLACK_MIN, fs->cfg->l1 / 32);
+    struct staging_config c = {.dir = fs->cfg->staging,
+                               .own_mount =
+                                   geteuid() == 0 && strncmp(fs->cfg->staging, "/dev/shm/", 9) != 0,
+                               .size = fs->cfg->l1 + slack};
+    int rc;
+
+    if (!c.own_mount)
+        c.size = fs->cfg->l1;
+    rc = staging_open(&c, &fs->staging);
+    if (rc)
+        text_printf(err, "option staging: %s cannot hold the staging files: %s", c.dir,
+                    strerror(-rc));
+    else if (!staging_can_record(fs->staging))
+        log_warn("%s keeps no user xattrs (kernel before 6.6?): after a crash L1 is lost", c.dir);
+    return rc;
+}
+
+static const char *instance_name(json_t *spec, size_t i, char buf[TIER_NAME_MAX])
+{
+    const char *type = json_string_value(json_object_get(spec, "type"));
+
+    if (i == 0)
+        snprintf(buf, TIER_NAME_MAX, "%s", type ? type : "?");
+    else
+        snprintf(buf, TIER_NAME_MAX, "%s.%zu", type ? type : "?", i);
+    return buf;
+}
+
+static int open_tiers(struct l2fs *fs, struct text *err)
+{
+    size_t i;
+    json_t *spec;
+
+    fs->disk_tier = -1;
+    json_array_foreach(fs->cfg->l2, i, spec)
+    {
+        struct adapter_env env = {fs->staging, fs->metrics, NULL};
+        char *text = json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS);
+        int rc;
+
+        if (i == TIERS_MAX) {
+            free(text);
+            text_printf(err, "option l2: at most %d tiers", TIERS_MAX);
+            return -EINVAL;
+        }
+        env.instance = instance_name(spec, i, fs->tier_names[i]);
+        fs->signature = hash_bytes(text ? text : "", text ? strlen(text) : 0, fs->signature + i);
+        free(text);
+        rc = tier_open(&env, spec, &fs->tiers[i], err);
+        if (rc)
+            return rc;
+        fs->ntiers = i + 1;
+        fs->all_tiers |= 1u << i;
+        if (!(tier_flags(fs->tiers[i]) & L2_DISCARDS))
+            fs->keeping_tiers |= 1u << i;
+        if (fs->disk_tier < 0 && tier_has_files(fs->tiers[i]))
+            fs->disk_tier = (int)i;
+    }
+    return 0;
+}
+
+static int start_controllers(struct l2fs *fs)
+{
+    struct store_ctl_params s = {.loop = fs->loop,
+                                 .mailbox = fs->mailbox,
+                                 .tiers = fs->tiers,
+                                 .ntiers = fs->ntiers,
+                                 .max_bytes = STORE_BYTES_MAX,
+                                 .max_jobs = STORE_JOBS_MAX,
+                                 .owner = &fs->store_owner,
+                                 .metrics = fs->metrics};
+    struct load_ctl_params l = {.loop = fs->loop,
+                                .mailbox = fs->mailbox,
+                                .tiers = fs->tiers,
+                                .ntiers = fs->ntiers,
+                                .max_jobs = LOAD_JOBS_MAX,
+                                .metrics = fs->metrics};
+    int err;
+
+    store_owner_init(fs);
+    evict_init(fs);
+    err = store_ctl_create(&s, &fs->store_ctl);
+    if (!err)
+        err = load_ctl_create(&l, &fs->load_ctl);
+    return err;
+}
+
+static void register_metrics(struct l2fs *fs)
+{
+    struct metrics *m = fs->metrics;
+
+    fs->m.publishes = metrics_counter(m, "l2fs_publishes", "Objects published.", "");
+    fs->m.discards = metrics_counter(m, "l2fs_discards", "Objects given up unpublished.", "");
+    fs->m.evictions = metrics_counter(m, "l2fs_evictions", "Objects dropped from L1.", "");
+    fs->m.opens = metrics_counter(m, "l2fs_opens", "Files opened.", "");
+    fs->m.open_misses = metrics_counter(m, "l2fs_open_misses", "Opens that started a load.", "");
+    fs->m.enospc = metrics_counter(m, "l2fs_enospc", "Writers that met the L1 limit.", "");
+}
+
+static void init_lists(struct l2fs *fs)
+{
+    list_init(&fs->waiters);
+    list_init(&fs->space_waiters);
+    list_init(&fs->retries);
+    keyguard_init(&fs->guard);
+    lock_init(&fs->gone_lock);
+    cond_init(&fs->stored_cond);
+    l1_init(&fs->l1, fs->cfg);
+}
+
+static bool unpin_one(void *arg, struct dentry *d)
+{
+    struct l2fs *fs = arg;
+
+    if (d->inode->object)
+        pin_remove(fs->pinner, &d->inode->object->pin);
+    return true;
+}
+
+/* Frees what was built, in any state of building. The loop is stopped. */
+static void destroy(struct l2fs *fs, bool keep)
+{
+    expire_stop(fs);
+    status_detach(fs);
+    for (size_t i = 0; i < fs->ntiers; i++)
+        tier_close(fs->tiers[i]);
+    store_ctl_destroy(fs->store_ctl);
+    load_ctl_destroy(fs->load_ctl);
+    store_retries_drop(fs);
+    mailbox_destroy(fs->mailbox);
+    loop_destroy(fs->loop);
+    events_destroy(fs->events);
+    if (fs->pinner)
+        ns_walk(fs->ns->root, unpin_one, fs);
+    ns_destroy(fs->ns);
+    pinner_destroy(fs->pinner);
+    staging_close(fs->staging, keep);
+    keyguard_fini(&fs->guard);
+    pthread_mutex_destroy(&fs->gone_lock);
+    pthread_cond_destroy(&fs->stored_cond);
+    metrics_destroy(fs->metrics);
+    free(fs);
+}
+
+static int build(struct l2fs *fs, struct text *err)
+{
+    int rc = open_staging(fs, err);
+
+    if (!rc)
+        rc = open_tiers(fs, err);
+    if (rc)
+        return rc;
+    rc = pinner_create(fs->cfg->pin, &fs->pinner);
+    if (rc) {
+        text_printf(err, "option pin: %s", strerror(-rc));
+        return rc;
+    }
+    rc = ns_create(&fs->ns);
+    if (!rc)
+        rc = events_create(&fs->events);
+    if (!rc)
+        rc = loop_create("l2fs-loop", &fs->loop);
+    if (!rc)
+        rc = mailbox_create(fs->loop, &fs->mailbox);
+    if (!rc)
+        rc = start_controllers(fs);
+    if (!rc)
+        rc = status_attach(fs);
+    if (!rc)
+        rc = scan_tiers(fs);
+    if (!rc)
+        rc = adopt_staging(fs);
+    if (!rc)
+        rc = loop_timer_arm(fs->loop, &fs->tick, clock_deadline(TICK_NS));
+    if (!rc)
+        rc = loop_start(fs->loop);
+    if (rc)
+        text_printf(err, "cannot start: %s", strerror(-rc));
+    return rc;
+}
+
+int l2fs_start(const struct l2fs_config *cfg, struct l2fs **out, struct text *err)
+{
+    struct l2fs *fs = calloc(1, sizeof(*fs));
+    int rc;
+
+    if (!fs)
+        return -ENOMEM;
+    fs->cfg = cfg;
+    fs->started = clock_now();
+    fs->tick.expired = on_tick;
+    init_lists(fs);
+    fs->metrics = metrics_create();
+    if (!fs->metrics) {
+        free(fs);
+        return -ENOMEM;
+    }
+    register_metrics(fs);
+    rc = build(fs, err);
+    if (rc) {
+        destroy(fs, true);
+        return rc;
+    }
+    adopt_store(fs);
+    *out = fs;
+    return 0;
+}
+
+/* Waits until everything is in L2. How many objects are not. */
+static size_t drain(struct l2fs *fs)
+{
+    uint64_t deadline = clock_deadline(fs->cfg->drain_timeout);
+    size_t left;
+    int err = 0;
+
+    lock(&fs->ns->lock);
+    fs->stopping = true;
+    if (fs->unstored)
+        log_info("storing %zu objects before the end, at most %u s", fs->unstored,
+                 (unsigned)(fs->cfg->drain_timeout / NSEC_PER_SEC));
+    while (fs->unstored && !err)
+        err = cond_wait_until(&fs->stored_cond, &fs->ns->lock, deadline);
+    left = fs->unstored;
+    unlock(&fs->ns->lock);
+    return left;
+}
+
+void l2fs_stop(struct l2fs *fs)
+{
+    size_t left;
+
+    expire_stop(fs);
+    left = drain(fs);
+    loop_stop(fs->loop);
+    if (left)
+        log_err("%zu objects are not in L2; they stay in %s and the next mount of instance %s "
+                "stores them (a reboot loses them)",
+                left, fs->cfg->staging, fs->cfg->name);
+    destroy(fs, left > 0);
+}
+
+void l2fs_describe(struct l2fs *fs, struct text *out)
+{
+    char l1[32];
+
+    text_printf(out, "l1 %s, %zu keys found in L2, %zu taken over from a daemon that died",
+                units_format_size(fs->cfg->l1, l1, sizeof(l1)), fs->found, fs->adopted);
+}

@@ -1,0 +1,26 @@
+/* mailbox.h - hands work to the thread that owns a loop. Level 0.
+ *
+ * Any thread posts; the loop thread runs each letter once, in order of posting. Letters are
+ * embedded in the caller's structures and belong to the mailbox from post until `run` is called
+ * (run may free or re-post the letter).
+ */
+#ifndef L2FS_MAILBOX_H
+#define L2FS_MAILBOX_H
+
+#include "list.h"
+#include "loop.h"
+
+struct letter {
+    struct list link;
+    void (*run)(struct letter *letter);
+};
+
+struct mailbox;
+
+int mailbox_create(struct loop *loop, struct mailbox **out); /* 0 or -errno */
+/* Must be called after the loop has stopped; letters still inside are run by it, in order. */
+void mailbox_destroy(struct mailbox *m);
+/* Never blocks, never fails. */
+void mailbox_post(struct mailbox *m, struct letter *letter);
+
+#endif

@@ -1,0 +1,74 @@
+/* namespace.h - the tree of names. Level 4.
+ *
+ * One lock guards the tree and every inode and object in it (lock order: namespace -> l1 ->
+ * staging). All functions but ns_create and ns_destroy are called with it held. Nothing here does
+ * I/O.
+ */
+#ifndef L2FS_NAMESPACE_H
+#define L2FS_NAMESPACE_H
+
+#include "key.h"
+#include "lock.h"
+#include "object.h"
+
+struct namespace
+{
+    pthread_mutex_t lock;
+    struct hash names;   /* of dentry.node, by parent and name */
+    struct hash orphans; /* inodes that lost their last name, until they are freed */
+    struct inode *root;
+    uint64_t next_ino;
+    size_t files;
+    size_t dirs;
+};
+
+/* The directory part of an inode. Entries keep their slot while they live, so a listing can go on
+ * beside removals; holes are closed when nobody lists. */
+struct dir {
+    struct dentry **slots;
+    uint32_t nslots;
+    uint32_t capacity;
+    uint32_t live;
+    uint32_t subdirs;
+    uint32_t opens;
+    uint64_t expect; /* learned size of an object written here */
+    bool place_disk; /* user.l2fs.place=disk */
+    bool reserved;   /* .l2fs and below: not listed in the root, nothing is made or removed here */
+};
+
+int ns_create(struct namespace **out); /* with an empty root, mode 0755; 0 or -ENOMEM */
+void ns_destroy(struct namespace *ns);
+
+/* NULL when there is no such name. */
+struct dentry *ns_find(struct namespace *ns, const struct inode *dir, const char *name);
+/* A new file or directory inode in no directory yet. NULL on no memory. */
+struct inode *ns_new_inode(struct namespace *ns, uint32_t mode);
+/* 0, -EEXIST, -ENAMETOOLONG (name or whole path), -ENOENT (dir was removed), -ENOMEM, -ENOSPC (4
+ * billion names). Moves the directory's times. */
+int ns_link(struct namespace *ns, struct inode *dir, const char *name, struct inode *inode,
+            struct dentry **out);
+/* Frees the dentry; the inode stays, with one name less. */
+void ns_unlink(struct namespace *ns, struct dentry *d);
+/* Remembers an inode without a name, so that ns_destroy finds it. */
+void ns_orphan(struct namespace *ns, struct inode *inode);
+/* Frees an inode that has no name, no object, no kernel reference and is not busy. */
+void ns_forget_unused(struct namespace *ns, struct inode *inode);
+
+/* The key: path below the root. Length, or -ENAMETOOLONG. */
+int ns_path(const struct dentry *d, char out[KEY_PATH_MAX + 2]);
+/* The only name of a directory; NULL for the root and for removed ones. */
+static inline struct dentry *ns_dir_name(const struct inode *dir)
+{
+    return dir->names;
+}
+bool ns_is_below(const struct inode *inode, const struct inode *dir);
+/* Finds or makes (mode 0755) the directories of `key` and returns the last; `*name` is the rest. */
+int ns_make_parents(struct namespace *ns, const char *key, struct inode **dir, const char **name);
+/* Calls fn for every dentry below `dir`, depth first; stops when fn returns false. */
+typedef bool ns_walk_fn(void *arg, struct dentry *d);
+bool ns_walk(struct inode *dir, ns_walk_fn *fn, void *arg);
+/* Closes holes in the listing when nobody reads it. */
+void ns_compact(struct inode *dir);
+void ns_touch(struct inode *inode, bool mtime); /* ctime, and mtime, are now */
+
+#endif

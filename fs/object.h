@@ -1,0 +1,142 @@
+/* object.h - a file of the tree: the part every key has, and the part only a live one has. Level 1.
+ *
+ * struct inode is small, since there may be millions; struct object exists while a file is in L1,
+ * being written or loaded, or open. Every field is guarded by the namespace lock unless it says
+ * otherwise.
+ */
+#ifndef L2FS_OBJECT_H
+#define L2FS_OBJECT_H
+
+#include <sys/stat.h>
+
+#include "hash.h"
+#include "list.h"
+#include "pin.h"
+#include "states.h"
+
+struct dir;
+struct store_work;
+struct vfile;
+struct inode;
+
+/* A name in a directory. Constant once linked, but for the links themselves. */
+struct dentry {
+    struct hash_node node;
+    struct inode *parent;
+    struct inode *inode;
+    struct dentry *alias; /* next name of the same inode */
+    uint32_t slot;        /* position in the parent's listing */
+    bool in_l2;           /* some tier may hold bytes of this name, of whatever generation */
+    uint32_t gen;         /* object.want_gen of the bytes that L2 holds under this name; 0: none */
+    char name[];
+};
+
+enum pin_kind { PIN_NONE, PIN_SOFT, PIN_HARD };
+
+/* What few files have: engine xattrs and the settable user.l2fs.* ones. */
+struct extra {
+    void *xattrs; /* struct l2_xattrs layout */
+    size_t xattrs_len;
+    enum pin_kind pin;
+    uint64_t pin_until;      /* soft: deadline */
+    uint64_t expire_at;      /* deadline, 0: never */
+    uint64_t expire_check;   /* expire.c: looked at again then */
+    struct list expire_link; /* expire.c */
+    struct inode *inode;
+    char *req_id;
+    bool last_prefill;
+    int error; /* last load or store error, as a negative errno */
+};
+
+struct inode {
+    uint64_t ino;
+    uint64_t nlookup; /* references of the kernel */
+    struct dentry *names;
+    struct object *object;
+    struct dir *dir;           /* directories */
+    const struct vfile *vfile; /* files below .l2fs */
+    struct extra *extra;
+    uint64_t size;
+    uint64_t blocks; /* of 512 bytes */
+    struct timespec atime, mtime, ctime;
+    uint32_t mode, uid, gid, nlink;
+    uint32_t crc32c;
+    uint32_t tiers; /* bit i: tier i holds the current bytes under every name */
+    uint32_t busy;  /* operations that hold a pointer outside the lock */
+    uint8_t state;  /* enum state; files only */
+    bool has_crc;
+};
+
+struct object {
+    struct inode *inode;
+    struct dentry *storing_name; /* what the running store writes; NULL: removed meanwhile */
+    struct store_work *store;    /* owner of the queued or running job */
+    uint64_t staging_id;
+    uint64_t prev_id;    /* version replaced by O_TRUNC, kept until the new one is published */
+    struct list lru;     /* in l1.order while resident, in l1.writing while a first writer has it */
+    struct list waiters; /* of struct waiter: woken at every change */
+    struct list handles; /* of struct handle */
+    unsigned opens;
+    unsigned writers;
+    uint32_t want_gen;     /* grows when there is something new to store */
+    uint32_t storing;      /* bit per tier */
+    uint32_t failed;       /* bit per tier: last store failed */
+    uint64_t promised;     /* L1 bytes expected of this first writer */
+    uint64_t charged;      /* bytes charged to a staging without its own mount ... */
+    uint64_t prev_charged; /* ... and for prev_id */
+    int backing_id;        /* passthrough registration, guarded by the front; 0: none */
+    unsigned backing_opens;
+    int disk_fd;       /* state disk while open, else -1 */
+    int store_error;   /* of the last finished store */
+    bool store_queued; /* its store job waits or flies */
+    bool store_busy;   /* a stable store reads the staging file now */
+    struct pin_region pin;
+    uint64_t clean_size; /* with inode.crc32c: the bytes of the last publication */
+    uint32_t epoch;      /* grows at every open for write */
+    bool in_order;       /* lru is in l1.order */
+    bool unstored;       /* counted in l2fs.unstored */
+    bool fsync_wanted;   /* store although a writer has it open */
+    bool published;      /* was whole under its name once since it is in L1 */
+    bool dirty;          /* opened for write since it was published */
+    bool suspect;        /* a writer may have met ENOSPC: never publish */
+    bool aborted;        /* its last writer was killed half way */
+    bool fsynced;        /* while it was written: its program minds what is whole */
+    bool synced;         /* fsync was asked under a temporary name */
+};
+
+struct inode *inode_create(uint64_t ino, uint32_t mode); /* NULL on no memory */
+void inode_destroy(struct inode *inode);                 /* no names, no object, no kernel refs */
+struct object *object_create(struct inode *inode);       /* attaches; NULL on no memory */
+void object_destroy(struct object *o);                   /* detaches; not linked anywhere */
+struct extra *inode_extra(struct inode *inode);          /* made on demand; NULL on no memory */
+void inode_stat(const struct inode *inode, struct stat *st);
+bool inode_pinned(const struct inode *inode, uint64_t now);
+
+/* ---- the record kept with a staging file, from which a crash is mended ---- */
+
+enum record_kind {
+    RECORD_PUBLISHED = 1, /* whole; crc32c says so when has_crc */
+    RECORD_FLUSHED = 2,   /* a writer closed or renamed it: whole if size and mtime still match */
+    RECORD_REWRITE = 3,   /* published, then opened for write: whole if the crc32c still matches */
+};
+
+struct record {
+    uint32_t kind;
+    uint32_t mode, uid, gid;
+    uint32_t has_crc, crc32c;
+    uint32_t stored;     /* the tiers named by `signature` have it */
+    uint32_t xattrs_len; /* follow the keys */
+    uint64_t signature;  /* hash of the tier list */
+    uint64_t size;
+    int64_t mtime_sec, mtime_nsec;
+};
+
+/* Encodes `r`, the keys (NUL-terminated strings one after the other, keys_len bytes) and xattrs.
+ * Returns the length, or -E2BIG when it does not fit `max`. */
+ssize_t record_encode(const struct record *r, const char *keys, size_t keys_len, const void *xattrs,
+                      void *out, size_t max);
+/* Points into `data`. 0 or -EINVAL: not a record of this version. */
+int record_decode(const void *data, size_t len, struct record *r, const char **keys,
+                  size_t *keys_len, const void **xattrs);
+
+#endif

@@ -1,0 +1,243 @@
+/* rename.c - rename(2), the way most engines publish. The tree and the crash records change under
+ * ns->lock; L2 follows in the turn taken there. A file that is not in L2 costs no call to a tier.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "clock.h"
+#include "core.h"
+#include "log.h"
+
+struct move {
+    struct dentry *from, *to; /* `to` may be NULL */
+    struct inode *inode;
+    char old_key[KEY_PATH_MAX + 2];
+    char new_key[KEY_PATH_MAX + 2];
+    struct turn turn;
+    bool dir;
+    bool in_l2;   /* the source may be there */
+    bool drop_l2; /* what the target name held must go: nothing will be stored over it */
+};
+
+static int check_dirs(const struct move *m, const struct vfs_rename *r)
+{
+    const struct inode *target = m->to ? m->to->inode : NULL;
+
+    if (m->dir && ns_is_below(r->to_dir, m->inode))
+        return -EINVAL;
+    if (!target)
+        return 0;
+    if (m->dir && !target->dir)
+        return -ENOTDIR;
+    if (!m->dir && target->dir)
+        return -EISDIR;
+    return target->dir && target->dir->live ? -ENOTEMPTY : 0;
+}
+
+static int find_locked(struct l2fs *fs, const struct vfs_rename *r, struct move *m)
+{
+    if (r->flags & ~(unsigned)RENAME_NOREPLACE)
+        return -EINVAL;
+    if (r->from_dir->dir->reserved || r->to_dir->dir->reserved)
+        return -EPERM;
+    m->from = ns_find(fs->ns, r->from_dir, r->from);
+    m->to = ns_find(fs->ns, r->to_dir, r->to);
+    if (!m->from)
+        return -ENOENT;
+    if (m->to && (r->flags & RENAME_NOREPLACE))
+        return -EEXIST;
+    m->inode = m->from->inode;
+    m->dir = m->inode->dir != NULL;
+    if ((m->dir && m->inode->dir->reserved) ||
+        (m->to && m->to->inode->dir && m->to->inode->dir->reserved))
+        return -EPERM;
+    if (m->to && inode_pinned(m->to->inode, clock_now()))
+        return -EBUSY;
+    return check_dirs(m, r);
+}
+
+static int path_below(const struct inode *dir, const char *name, char key[KEY_PATH_MAX + 2])
+{
+    const struct dentry *d = ns_dir_name(dir);
+    int len = d ? ns_path(d, key) : 0;
+
+    if (len < 0 || strlen(name) > KEY_NAME_MAX || (size_t)len + 1 + strlen(name) > KEY_PATH_MAX)
+        return -ENAMETOOLONG;
+    snprintf(key + len, KEY_PATH_MAX + 2 - (size_t)len, "%s%s", len ? "/" : "", name);
+    return 0;
+}
+
+static bool rewrite_record(void *arg, struct dentry *d)
+{
+    struct l2fs *fs = arg;
+    struct object *o = d->inode->dir ? NULL : d->inode->object;
+
+    if (o && o->published)
+        file_record_locked(fs, o, o->writers ? RECORD_FLUSHED : RECORD_PUBLISHED);
+    return true;
+}
+
+/* The new name takes over what is known of the old one in L2. */
+static int move_name_locked(struct l2fs *fs, const struct vfs_rename *r, struct move *m)
+{
+    struct object *o = m->inode->object;
+    struct inode *target = m->to ? m->to->inode : NULL;
+    struct dentry *made;
+    int err;
+
+    if (target && target->dir) {
+        ns_unlink(fs->ns, m->to);
+        ns_forget_unused(fs->ns, target);
+    } else if (target) {
+        file_unlink_locked(fs, m->to, false);
+    }
+    err = ns_link(fs->ns, r->to_dir, r->to, m->inode, &made);
+    if (err)
+        return err;
+    made->gen = m->from->gen;
+    made->in_l2 = m->from->in_l2 || m->drop_l2;
+    if (o && o->storing_name == m->from)
+        o->storing_name = made;
+    ns_unlink(fs->ns, m->from);
+    m->to = made;
+    if (m->dir) { /* link and unlink of the same inode cancel out but for the count of names */
+        m->inode->nlink = 2 + m->inode->dir->subdirs;
+        ns_walk(m->inode, rewrite_record, fs);
+    }
+    return 0;
+}
+
+static void publish_renamed_locked(struct l2fs *fs, struct move *m)
+{
+    struct object *o = m->inode->object;
+    bool temporary = name_is_temporary(fs, m->to);
+
+    if (!o || m->dir)
+        return;
+    if (!temporary)
+        publish_early_locked(fs, o);
+    rewrite_record(fs, m->to);
+    m->drop_l2 = m->drop_l2 && temporary;
+    store_queue_locked(fs, m->inode, false);
+}
+
+static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct move *m)
+{
+    int err = find_locked(fs, r, m);
+
+    if (!err)
+        err = path_below(r->from_dir, r->from, m->old_key);
+    if (!err)
+        err = path_below(r->to_dir, r->to, m->new_key);
+    if (err)
+        return err;
+    if (m->to && m->to->inode == m->inode)
+        return 1; /* two names of one file: nothing to do, says POSIX */
+    m->in_l2 = m->dir || name_in_l2(m->from);
+    m->drop_l2 = m->to && !m->dir && name_in_l2(m->to);
+    if (m->dir)
+        turn_enter_locked(fs, &m->turn, NULL, NULL);
+    else if (m->in_l2 || m->drop_l2)
+        turn_enter_locked(fs, &m->turn, m->old_key, m->new_key);
+    err = move_name_locked(fs, r, m);
+    if (!err)
+        publish_renamed_locked(fs, m);
+    return err;
+}
+
+static int rename_in_tiers(struct l2fs *fs, struct move *m)
+{
+    const char *keys[1] = {m->new_key};
+    int first = 0;
+
+    if (m->dir) {
+        strcat(m->old_key, "/");
+        strcat(m->new_key, "/");
+    }
+    for (size_t i = 0; i < fs->ntiers; i++) {
+        int err = m->in_l2 ? tier_rename(fs->tiers[i], m->old_key, m->new_key) : -ENOENT;
+
+        if (err == -ENOENT && m->drop_l2)
+            err = tier_remove(fs->tiers[i], keys, 1, NULL);
+        if (err && err != -ENOENT && err != -EOPNOTSUPP && !first)
+            first = err;
+    }
+    return first;
+}
+
+/* L2 did not follow: store again under the new name, the old one is removed when it can be. */
+static void store_again(struct l2fs *fs, struct inode *inode)
+{
+    LOCKED_SCOPE(&fs->ns->lock);
+    for (struct dentry *d = inode->names; d && !inode->dir; d = d->alias)
+        d->gen = 0;
+    if (!inode->dir)
+        store_queue_locked(fs, inode, false);
+}
+
+/* Holds the inode over the call; one more when the caller must wait for its store. */
+static struct inode *hold_locked(struct l2fs *fs, struct move *m)
+{
+    struct object *o = m->inode->object;
+
+    m->inode->busy++;
+    if (!o || !o->synced || name_is_temporary(fs, m->to))
+        return NULL;
+    o->synced = false;
+    m->inode->busy++;
+    return m->inode;
+}
+
+/* L2 did not follow: the old name must not come back at the next mount. In the turn of the rename. */
+static void remove_old(struct l2fs *fs, const struct move *m)
+{
+    const char *keys[1] = {m->old_key};
+
+    for (size_t i = 0; i < fs->ntiers; i++)
+        tier_remove(fs->tiers[i], keys, 1, NULL);
+}
+
+static int follow_in_tiers(struct l2fs *fs, struct move *m)
+{
+    int err = turn_wait(fs, &m->turn);
+
+    if (!err)
+        err = rename_in_tiers(fs, m);
+    if (!err || m->dir)
+        return err;
+    log_warn("%s: renamed to %s here, but not in L2 (%s); it is stored again under the new name",
+             m->old_key, m->new_key, strerror(-err));
+    remove_old(fs, m);
+    store_again(fs, m->inode);
+    return 0;
+}
+
+int vfs_rename(struct l2fs *fs, const struct vfs_rename *r, struct inode **sync)
+{
+    struct move m = {0};
+    int err;
+
+    *sync = NULL;
+    lock(&fs->ns->lock);
+    err = rename_locked(fs, r, &m);
+    if (!err)
+        *sync = hold_locked(fs, &m);
+    unlock(&fs->ns->lock);
+    if (!err && m.turn.used)
+        err = follow_in_tiers(fs, &m);
+    else if (err)
+        m.inode = NULL;
+    turn_leave(fs, &m.turn);
+    if (m.inode)
+        vfs_put(fs, m.inode);
+    return err == 1 ? 0 : err;
+}
+
+void vfs_put(struct l2fs *fs, struct inode *inode)
+{
+    LOCKED_SCOPE(&fs->ns->lock);
+    inode->busy--;
+    file_settle_locked(fs, inode);
+}

@@ -1,0 +1,174 @@
+/* scan.c - at start: the tree is filled with what the tiers hold. One thread, before the loop and
+ * the front run; takes ns->lock per entry.
+ */
+#include "config.h"
+
+#include "core.h"
+#include "log.h"
+#include "xattr.h"
+
+struct scan {
+    struct l2fs *fs;
+    size_t tier;
+    size_t skipped;
+    int error;
+};
+
+static void set_attrs(struct inode *inode, const struct l2_entry *e)
+{
+    inode->mode = (inode->mode & S_IFMT) | (e->attr.mode & 07777);
+    inode->uid = e->attr.uid;
+    inode->gid = e->attr.gid;
+    inode->atime = e->attr.atime;
+    inode->mtime = inode->ctime = e->attr.mtime;
+}
+
+static int set_xattrs(struct inode *inode, const struct l2_xattrs *x)
+{
+    struct extra *extra = x->len ? inode_extra(inode) : NULL;
+
+    if (!x->len)
+        return 0;
+    if (!extra || !(extra->xattrs = malloc(x->len)))
+        return -ENOMEM;
+    memcpy(extra->xattrs, x->data, x->len);
+    extra->xattrs_len = x->len;
+    return 0;
+}
+
+static int add_dir_locked(struct scan *s, const struct l2_entry *e)
+{
+    char key[KEY_PATH_MAX + 2];
+    size_t len = strlen(e->key);
+    struct dentry *d;
+    struct inode *dir;
+    const char *name;
+    int err;
+
+    if (len > KEY_PATH_MAX)
+        return -ENAMETOOLONG;
+    memcpy(key, e->key, len + 1);
+    strcpy(key + len, "x"); /* "a/b/x": b is a parent then */
+    err = ns_make_parents(s->fs->ns, key, &dir, &name);
+    if (err)
+        return err;
+    d = ns_dir_name(dir);
+    if (d && !dir->dir->reserved) {
+        set_attrs(dir, e);
+        err = set_xattrs(dir, &e->xattrs);
+        xattr_restore_place(dir);
+        return err;
+    }
+    return 0;
+}
+
+/* Slot files, by name, directory or size, stay where they are. */
+static bool lives_on_disk(const struct l2fs *fs, const struct inode *dir, const char *name,
+                          uint64_t size, size_t tier)
+{
+    if (fs->disk_tier < 0 || tier != (size_t)fs->disk_tier)
+        return false;
+    return dir->dir->place_disk || size > fs->l1.capacity ||
+           (fs->cfg->disk && text_match_globs(fs->cfg->disk, name));
+}
+
+static int add_file_locked(struct scan *s, const struct l2_entry *e)
+{
+    struct namespace *ns = s->fs->ns;
+    struct inode *dir, *inode;
+    struct timespec was, ctime;
+    const char *name;
+    struct dentry *d;
+    int err = ns_make_parents(ns, e->key, &dir, &name);
+
+    if (err)
+        return err;
+    if (dir->dir->reserved)
+        return -EEXIST;
+    d = ns_find(ns, dir, name);
+    if (d) {
+        if (!d->inode->dir)
+            d->inode->tiers |= 1u << s->tier;
+        d->in_l2 = true;
+        return d->inode->dir ? -EISDIR : 0;
+    }
+    inode = ns_new_inode(ns, S_IFREG | 0644);
+    if (!inode)
+        return -ENOMEM;
+    set_attrs(inode, e);
+    inode->size = e->size;
+    inode->blocks = e->blocks;
+    inode->has_crc = e->has_crc;
+    inode->crc32c = e->crc32c;
+    inode->tiers = 1u << s->tier;
+    state_move(&inode->state,
+               lives_on_disk(s->fs, dir, name, e->size, s->tier) ? STATE_DISK : STATE_EVICTED);
+    was = dir->mtime;
+    ctime = inode->ctime;
+    err = set_xattrs(inode, &e->xattrs);
+    if (!err)
+        err = ns_link(ns, dir, name, inode, &d);
+    dir->mtime = dir->ctime = was; /* found, not made now */
+    inode->ctime = ctime;
+    if (err)
+        ns_forget_unused(ns, inode);
+    else
+        s->fs->found++;
+    if (!err)
+        d->in_l2 = true;
+    return err;
+}
+
+static bool on_entry(void *arg, const struct l2_entry *e)
+{
+    struct scan *s = arg;
+    size_t len = strlen(e->key);
+    int err;
+
+    LOCKED_SCOPE(&s->fs->ns->lock);
+    err = len && e->key[len - 1] == '/' ? add_dir_locked(s, e) : add_file_locked(s, e);
+    if (err == -ENOMEM) {
+        s->error = err;
+        return false;
+    }
+    s->skipped += err != 0;
+    return true;
+}
+
+/* The mount's root is the source directory: same owner, mode and times. */
+static void adopt_root(struct l2fs *fs)
+{
+    json_t *config = fs->disk_tier < 0 ? NULL : tier_config(fs->tiers[fs->disk_tier]);
+    const char *base = json_string_value(json_object_get(config, "base_path"));
+    struct inode *root = fs->ns->root;
+    struct stat st;
+
+    if (base && !stat(base, &st)) {
+        root->mode = S_IFDIR | (st.st_mode & 07777);
+        root->uid = st.st_uid;
+        root->gid = st.st_gid;
+        root->mtime = root->ctime = st.st_mtim;
+    }
+    json_decref(config);
+}
+
+int scan_tiers(struct l2fs *fs)
+{
+    adopt_root(fs);
+    for (size_t i = 0; i < fs->ntiers; i++) {
+        struct scan s = {.fs = fs, .tier = i};
+        int err;
+
+        if (!(tier_flags(fs->tiers[i]) & L2_PERSISTENT))
+            continue;
+        err = tier_list(fs->tiers[i], on_entry, &s);
+        if (!err)
+            err = s.error;
+        if (err && err != -EOPNOTSUPP)
+            return err;
+        if (s.skipped)
+            log_warn("tier %s: %zu entries cannot be shown (names that clash or are too long)",
+                     tier_name(fs->tiers[i]), s.skipped);
+    }
+    return 0;
+}

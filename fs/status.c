@@ -1,0 +1,205 @@
+/* status.c - the .l2fs directory: its place in the tree, and open files below it.
+ *
+ * Thread model: the tree part is made once at start. An open file keeps the text it was given at
+ * its first read; making it may wait for a tier (status_probe.c), so it happens without ns->lock,
+ * under a mutex of the handle. That mutex is a leaf but for what the generators take, and never
+ * held together with ns->lock by the same call.
+ */
+#include "config.h"
+
+#include "status.h"
+
+#include <stdatomic.h>
+#include <fcntl.h>
+#include <poll.h>
+
+#include "clock.h"
+
+#define DIRECTORY_MODE (S_IFDIR | 0555)
+#define FILE_MODE (S_IFREG | 0444)
+
+struct view {
+    const struct vfile *file;
+    size_t tier;
+    pthread_mutex_t mutex;
+    bool made;                /* mutex */
+    int error;                /* mutex; why it could not be made */
+    struct text text;         /* mutex; constant once made */
+    struct follower follower; /* files that follow the events */
+};
+
+static const struct vfile top_files[] = {
+    {"status", status_print},
+    {"metrics", status_print_metrics},
+    {"config", status_print_config},
+    {"events", NULL},
+};
+
+static const struct vfile tier_files[] = {
+    {"status", status_print_tier},
+    {"usage", status_print_usage},
+};
+
+void l2fs_set_mode(struct l2fs *fs, const char *mode)
+{
+    atomic_store(&fs->mode, mode);
+}
+
+/* --- the tree --- */
+
+/* An inode under `name`, which is the caller's until it is linked. */
+static int add_inode_locked(struct l2fs *fs, struct inode *dir, const char *name,
+                            struct inode *inode)
+{
+    struct dentry *d;
+    int err = inode ? ns_link(fs->ns, dir, name, inode, &d) : -ENOMEM;
+
+    if (err && inode)
+        ns_forget_unused(fs->ns, inode);
+    return err;
+}
+
+static int add_dir_locked(struct l2fs *fs, struct inode *dir, const char *name, struct inode **out)
+{
+    struct inode *inode = ns_new_inode(fs->ns, DIRECTORY_MODE);
+    int err = add_inode_locked(fs, dir, name, inode);
+
+    if (err)
+        return err;
+    inode->dir->reserved = true;
+    *out = inode;
+    return 0;
+}
+
+static int add_files_locked(struct l2fs *fs, struct inode *dir, const struct vfile *files, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct inode *inode = ns_new_inode(fs->ns, FILE_MODE);
+        int err = add_inode_locked(fs, dir, files[i].name, inode);
+
+        if (err)
+            return err;
+        inode->vfile = &files[i];
+    }
+    return 0;
+}
+
+static int build_locked(struct l2fs *fs)
+{
+    struct inode *top, *adapters, *dir;
+    int err = add_dir_locked(fs, fs->ns->root, ".l2fs", &top);
+
+    if (!err)
+        err = add_files_locked(fs, top, top_files, ARRAY_SIZE(top_files));
+    if (!err)
+        err = add_dir_locked(fs, top, "adapters", &adapters);
+    for (size_t i = 0; !err && i < fs->ntiers; i++) {
+        err = add_dir_locked(fs, adapters, tier_name(fs->tiers[i]), &dir);
+        if (!err)
+            err = add_files_locked(fs, dir, tier_files, ARRAY_SIZE(tier_files));
+    }
+    return err;
+}
+
+int status_attach(struct l2fs *fs)
+{
+    size_t files, dirs;
+    int err = probes_create(fs);
+
+    if (err)
+        return err;
+    fs->started = clock_now();
+    LOCKED_SCOPE(&fs->ns->lock);
+    files = fs->ns->files;
+    dirs = fs->ns->dirs;
+    err = build_locked(fs);
+    fs->ns->files = files; /* these do not count */
+    fs->ns->dirs = dirs;
+    return err;
+}
+
+void status_detach(struct l2fs *fs)
+{
+    probes_destroy(fs);
+}
+
+/* --- open files --- */
+
+/* The tier whose name the file's directory has. */
+static size_t tier_of(const struct l2fs *fs, const struct inode *inode)
+{
+    const struct dentry *dir = ns_dir_name(inode->names->parent);
+
+    for (size_t i = 0; i < fs->ntiers; i++)
+        if (!strcmp(tier_name(fs->tiers[i]), dir->name))
+            return i;
+    return 0;
+}
+
+int virtual_open_locked(struct l2fs *fs, struct handle *h)
+{
+    struct view *v;
+
+    if ((h->flags & O_ACCMODE) != O_RDONLY || (h->flags & O_TRUNC))
+        return -EACCES;
+    v = calloc(1, sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    lock_init(&v->mutex);
+    v->file = h->inode->vfile;
+    v->tier = tier_of(fs, h->inode);
+    if (!v->file->generate)
+        follower_open_locked(fs, &v->follower);
+    h->mode = HANDLE_VIRTUAL;
+    h->virtual_data = v;
+    return 0;
+}
+
+static ssize_t read_text(const struct text *t, void *buf, size_t len, off_t off)
+{
+    size_t n;
+
+    if (off < 0 || (uint64_t)off >= t->len)
+        return 0;
+    n = MIN(len, t->len - (size_t)off);
+    memcpy(buf, t->data + off, n);
+    return (ssize_t)n;
+}
+
+ssize_t virtual_read(struct l2fs *fs, struct handle *h, void *buf, size_t len, off_t off,
+                     struct waiter *w)
+{
+    struct view *v = h->virtual_data;
+
+    if (!v->file->generate)
+        return follower_read(fs, &v->follower, buf, len, h->flags & O_NONBLOCK ? NULL : w);
+    LOCKED_SCOPE(&v->mutex);
+    if (!v->made) {
+        v->error = v->file->generate(fs, v->tier, &v->text);
+        v->made = true;
+    }
+    return v->error ? v->error : read_text(&v->text, buf, len, off);
+}
+
+unsigned virtual_poll_locked(struct l2fs *fs, struct handle *h, struct waiter *w)
+{
+    struct view *v = h->virtual_data;
+
+    if (v->file->generate || follower_poll_locked(fs, &v->follower, w))
+        return POLLIN | POLLRDNORM;
+    return 0;
+}
+
+void virtual_release(struct l2fs *fs, struct handle *h)
+{
+    struct view *v = h->virtual_data;
+
+    if (!v->file->generate) {
+        LOCKED_SCOPE(&fs->ns->lock);
+        follower_close_locked(fs, &v->follower);
+    }
+    text_fini(&v->text);
+    pthread_mutex_destroy(&v->mutex);
+    free(v);
+    h->virtual_data = NULL;
+}

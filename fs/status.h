@@ -1,0 +1,40 @@
+/* status.h - what the files below .l2fs are made of. Level 4, private to status*.c. */
+#ifndef L2FS_STATUS_H
+#define L2FS_STATUS_H
+
+#include <jansson.h>
+
+#include "core.h"
+
+/* A kind of file below .l2fs; constant. */
+struct vfile {
+    const char *name;
+    /* Appends the whole contents; no lock is held. `tier` is that of adapters/NAME/..., else 0.
+     * NULL: the file follows the events. 0 or -ENOMEM. */
+    int (*generate)(struct l2fs *fs, size_t tier, struct text *out);
+};
+
+int status_print(struct l2fs *fs, size_t tier, struct text *out);
+int status_print_metrics(struct l2fs *fs, size_t tier, struct text *out);
+int status_print_config(struct l2fs *fs, size_t tier, struct text *out);
+int status_print_tier(struct l2fs *fs, size_t tier, struct text *out);
+int status_print_usage(struct l2fs *fs, size_t tier, struct text *out);
+
+/* ---- status_probe.c: asks tiers how they are, without waiting for a dead disk ---- */
+
+struct probe_result {
+    struct l2_usage usage;
+    json_t *status; /* the receiver's; NULL on no memory */
+    bool answered;  /* false: within PROBE_TIMEOUT_MS it did not, this is what it said before */
+};
+int probes_create(struct l2fs *fs); /* 0 or -ENOMEM */
+/* Waits for probes under way. Before the tiers are closed; idempotent. */
+void probes_destroy(struct l2fs *fs);
+/* Asks the tiers of `mask` at the same time and waits, at most PROBE_TIMEOUT_MS. */
+void probes_refresh(struct l2fs *fs, uint32_t mask);
+/* The latest answer of one tier, as probes_refresh left it. */
+void probes_result(struct l2fs *fs, size_t tier, struct probe_result *out);
+
+#define PROBE_TIMEOUT_MS 2000
+
+#endif

@@ -1,0 +1,295 @@
+/* status_json.c - the contents of the files below .l2fs.
+ *
+ * Thread model: any thread; numbers are copied under ns->lock, the texts are made without it.
+ * Gauges that are cheap to compute are set just before the metrics are printed, so that nothing
+ * else has to keep them up to date.
+ */
+#include "config.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "clock.h"
+#include "status.h"
+
+struct figures {
+    uint64_t uptime_s;
+    uint64_t used, size; /* bytes of staging */
+    uint64_t promised;
+    size_t residents, files, directories, unstored, waiters, retrying, loads;
+    struct store_ctl_status stores;
+};
+
+static size_t list_length(const struct list *head)
+{
+    struct list *l;
+    size_t n = 0;
+
+    list_for_each(l, head) n++;
+    return n;
+}
+
+static void collect(struct l2fs *fs, struct figures *f)
+{
+    *f = (struct figures){.uptime_s = (clock_now() - fs->started) / NSEC_PER_SEC};
+    staging_space(fs->staging, &f->used, &f->size);
+    store_ctl_status(fs->store_ctl, &f->stores);
+    f->loads = load_ctl_active(fs->load_ctl);
+    LOCKED_SCOPE(&fs->ns->lock);
+    f->promised = fs->l1.promised;
+    f->residents = fs->l1.residents;
+    f->files = fs->ns->files;
+    f->directories = fs->ns->dirs;
+    f->unstored = fs->unstored;
+    f->waiters = list_length(&fs->waiters);
+    f->retrying = list_length(&fs->retries);
+}
+
+/* A JSON string of any bytes. */
+static json_t *any_string(const char *s)
+{
+    struct text t = {0};
+    json_t *value = NULL;
+
+    events_quote(&t, s ? s : "");
+    if (!t.failed)
+        value = json_loads(t.data, JSON_DECODE_ANY, NULL);
+    text_fini(&t);
+    return value;
+}
+
+static void set_count(json_t *object, const char *name, uint64_t value)
+{
+    json_object_set_new(object, name, json_integer((json_int_t)value));
+}
+
+/* Prints and releases. */
+static int print_json(json_t *value, struct text *out)
+{
+    char *s = value ? json_dumps(value, JSON_INDENT(2)) : NULL;
+
+    json_decref(value);
+    if (!s)
+        return -ENOMEM;
+    text_puts(out, s);
+    text_puts(out, "\n");
+    free(s);
+    return out->failed ? -ENOMEM : 0;
+}
+
+/* --- status --- */
+
+static json_t *l1_json(struct l2fs *fs, const struct figures *f)
+{
+    json_t *l1 = json_object();
+
+    set_count(l1, "capacity", fs->l1.capacity);
+    set_count(l1, "used", f->used);
+    set_count(l1, "promised", f->promised);
+    json_object_set_new(l1, "watermark", json_real(fs->l1.watermark));
+    set_count(l1, "residents", f->residents);
+    json_object_set_new(l1, "staging", any_string(fs->cfg->staging));
+    json_object_set_new(l1, "own_mount", json_boolean(staging_has_mount(fs->staging)));
+    return l1;
+}
+
+static json_t *objects_json(const struct figures *f)
+{
+    json_t *objects = json_object();
+
+    set_count(objects, "files", f->files);
+    set_count(objects, "directories", f->directories);
+    set_count(objects, "unstored", f->unstored);
+    return objects;
+}
+
+static json_t *store_json(const struct figures *f)
+{
+    json_t *store = json_object();
+
+    set_count(store, "queued", f->stores.queued);
+    set_count(store, "in_flight", f->stores.in_flight);
+    set_count(store, "in_flight_bytes", f->stores.in_flight_bytes);
+    set_count(store, "retrying", f->retrying);
+    return store;
+}
+
+static json_t *flags_json(unsigned flags)
+{
+    json_t *list = json_array();
+
+    if (flags & L2_PERSISTENT)
+        json_array_append_new(list, json_string("persistent"));
+    if (flags & L2_DISCARDS)
+        json_array_append_new(list, json_string("discards"));
+    return list;
+}
+
+/* What the adapter says of itself, with its place here; NULL on no memory. */
+static json_t *tier_json(struct l2fs *fs, size_t tier)
+{
+    struct probe_result r;
+
+    probes_result(fs, tier, &r);
+    if (!r.status)
+        return NULL;
+    json_object_set_new(r.status, "name", any_string(tier_name(fs->tiers[tier])));
+    set_count(r.status, "index", tier);
+    json_object_set_new(r.status, "flags", flags_json(tier_flags(fs->tiers[tier])));
+    return r.status;
+}
+
+static json_t *tiers_json(struct l2fs *fs, bool *healthy)
+{
+    json_t *list = json_array();
+
+    *healthy = true;
+    probes_refresh(fs, fs->all_tiers);
+    for (size_t i = 0; i < fs->ntiers; i++) {
+        json_t *tier = tier_json(fs, i);
+
+        *healthy = *healthy && json_is_true(json_object_get(tier, "is_healthy"));
+        json_array_append_new(list, tier);
+    }
+    return list;
+}
+
+static void add_error(void *arg, const char *line)
+{
+    json_array_append_new(arg, json_loads(line, 0, NULL));
+}
+
+int status_print(struct l2fs *fs, size_t tier, struct text *out)
+{
+    const char *mode = atomic_load(&fs->mode);
+    json_t *status = json_object(), *errors = json_array(), *tiers;
+    struct figures f;
+    bool healthy;
+
+    collect(fs, &f);
+    tiers = tiers_json(fs, &healthy);
+    events_errors(fs->events, add_error, errors);
+    json_object_set_new(status, "is_healthy", json_boolean(healthy));
+    json_object_set_new(status, "name", any_string(fs->cfg->name));
+    json_object_set_new(status, "version", json_string(PACKAGE_VERSION));
+    json_object_set_new(status, "mode", json_string(mode ? mode : "none"));
+    set_count(status, "uptime_s", f.uptime_s);
+    json_object_set_new(status, "l1", l1_json(fs, &f));
+    json_object_set_new(status, "objects", objects_json(&f));
+    json_object_set_new(status, "store", store_json(&f));
+    json_object_set_new(status, "load", json_pack("{s:I}", "active", (json_int_t)f.loads));
+    set_count(status, "waiters", f.waiters);
+    json_object_set_new(status, "tiers", tiers);
+    json_object_set_new(status, "errors", errors);
+    return print_json(status, out);
+}
+
+/* --- config, adapters/NAME --- */
+
+int status_print_config(struct l2fs *fs, size_t tier, struct text *out)
+{
+    json_t *config = conf_to_json(l2fs_config_options, fs->cfg);
+    json_t *l2 = json_array();
+
+    for (size_t i = 0; i < fs->ntiers; i++)
+        json_array_append_new(l2, tier_config(fs->tiers[i]));
+    json_object_set_new(config, "l2", l2);
+    return print_json(config, out);
+}
+
+int status_print_tier(struct l2fs *fs, size_t tier, struct text *out)
+{
+    probes_refresh(fs, 1u << tier);
+    return print_json(tier_json(fs, tier), out);
+}
+
+static json_t *usage_json(const struct l2_usage *u)
+{
+    json_t *usage = json_object();
+
+    set_count(usage, "used_bytes", u->used);
+    set_count(usage, "capacity_bytes", u->capacity);
+    set_count(usage, "objects", u->objects);
+    set_count(usage, "locked", u->locked);
+    set_count(usage, "fs_size_bytes", u->fs_size);
+    set_count(usage, "fs_avail_bytes", u->fs_avail);
+    return usage;
+}
+
+int status_print_usage(struct l2fs *fs, size_t tier, struct text *out)
+{
+    struct probe_result r;
+
+    probes_refresh(fs, 1u << tier);
+    probes_result(fs, tier, &r);
+    json_decref(r.status);
+    return print_json(usage_json(&r.usage), out);
+}
+
+/* --- metrics --- */
+
+static void set_gauge(struct l2fs *fs, const char *name, const char *help, uint64_t value)
+{
+    metric_set(metrics_gauge(fs->metrics, name, help, ""), (int64_t)value);
+}
+
+static void set_tier_gauge(struct l2fs *fs, size_t tier, const char *const about[2], uint64_t value)
+{
+    struct text labels = {0};
+
+    metrics_label(&labels, "adapter", tier_name(fs->tiers[tier]));
+    if (!labels.failed)
+        metric_set(metrics_gauge(fs->metrics, about[0], about[1], labels.data), (int64_t)value);
+    text_fini(&labels);
+}
+
+static void set_tier_gauges(struct l2fs *fs, size_t tier)
+{
+    static const char *const about[][2] = {
+        {"l2fs_tier_used_bytes", "Bytes of objects that a tier holds."},
+        {"l2fs_tier_capacity_bytes", "Bytes that a tier may hold, 0 when it does not say."},
+        {"l2fs_tier_objects", "Objects that a tier holds."},
+        {"l2fs_tier_locked", "Objects of a tier that are locked for loads."},
+        {"l2fs_tier_healthy", "1 when a tier says that it works."},
+    };
+    struct probe_result r;
+
+    probes_result(fs, tier, &r);
+    set_tier_gauge(fs, tier, about[0], r.usage.used);
+    set_tier_gauge(fs, tier, about[1], r.usage.capacity);
+    set_tier_gauge(fs, tier, about[2], r.usage.objects);
+    set_tier_gauge(fs, tier, about[3], r.usage.locked);
+    set_tier_gauge(fs, tier, about[4], json_is_true(json_object_get(r.status, "is_healthy")));
+    json_decref(r.status);
+}
+
+static void set_gauges(struct l2fs *fs)
+{
+    struct figures f;
+
+    collect(fs, &f);
+    set_gauge(fs, "l2fs_uptime_seconds", "Time since the mount.", f.uptime_s);
+    set_gauge(fs, "l2fs_l1_capacity_bytes", "Memory for objects.", fs->l1.capacity);
+    set_gauge(fs, "l2fs_l1_used_bytes", "Memory used by objects.", f.used);
+    set_gauge(fs, "l2fs_l1_promised_bytes", "Memory promised to open writers.", f.promised);
+    set_gauge(fs, "l2fs_l1_residents", "Objects in memory.", f.residents);
+    set_gauge(fs, "l2fs_files", "Files of the mount.", f.files);
+    set_gauge(fs, "l2fs_directories", "Directories of the mount.", f.directories);
+    set_gauge(fs, "l2fs_unstored", "Objects with something to store.", f.unstored);
+    set_gauge(fs, "l2fs_store_in_flight", "Stores under way.", f.stores.in_flight);
+    set_gauge(fs, "l2fs_store_in_flight_bytes", "Bytes of stores under way.",
+              f.stores.in_flight_bytes);
+    set_gauge(fs, "l2fs_store_retrying", "Failed stores that wait for another try.", f.retrying);
+    set_gauge(fs, "l2fs_loads_active", "Loads queued or under way.", f.loads);
+    set_gauge(fs, "l2fs_waiters", "Requests that wait for a load, a writer or space.", f.waiters);
+}
+
+int status_print_metrics(struct l2fs *fs, size_t tier, struct text *out)
+{
+    set_gauges(fs);
+    probes_refresh(fs, fs->all_tiers);
+    for (size_t i = 0; i < fs->ntiers; i++)
+        set_tier_gauges(fs, i);
+    metrics_print(fs->metrics, out);
+    return out->failed ? -ENOMEM : 0;
+}

@@ -1,0 +1,25 @@
+/* xattr.h - extended attributes of files and directories: user.l2fs.* and what engines set. Level 4.
+ *
+ * Any thread. Names and values as in xattr(7): size 0 asks for the length, -ERANGE when it does not
+ * fit, -ENODATA for a name that is not there. Values of user.l2fs.* that are not allowed are -EINVAL
+ * with one log line that names the attribute and what is allowed. Answered from memory; evict,
+ * prefetch, pin and expire only start what they ask for. Pin, expire, req_id and last_prefill last
+ * until the unmount; place and what engines set is kept in L2.
+ */
+#ifndef L2FS_XATTR_H
+#define L2FS_XATTR_H
+
+#include "vfs.h"
+
+ssize_t vfs_getxattr(struct l2fs *fs, struct inode *inode, const char *name, void *buf,
+                     size_t size);
+ssize_t vfs_listxattr(struct l2fs *fs, struct inode *inode, char *buf, size_t size);
+int vfs_setxattr(struct l2fs *fs, struct inode *inode, const char *name, const void *value,
+                 size_t size, int flags);
+int vfs_removexattr(struct l2fs *fs, struct inode *inode, const char *name);
+
+/* At start: a directory found in L2 has its kept attributes; says where its files live. Its parents
+ * were done before. */
+void xattr_restore_place(struct inode *dir);
+
+#endif

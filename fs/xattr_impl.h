@@ -1,0 +1,48 @@
+/* xattr_impl.h - what the xattr*.c files share. Level 4, private to them. */
+#ifndef L2FS_XATTR_IMPL_H
+#define L2FS_XATTR_IMPL_H
+
+#include "core.h"
+#include "l2.h"
+#include "xattr_value.h"
+
+/* Files and directories below .l2fs, and .l2fs itself: they have no attributes. */
+static inline bool xattr_is_virtual(const struct inode *inode)
+{
+    return inode->vfile || (inode->dir && inode->dir->reserved);
+}
+
+static inline bool xattr_is_user(const char *name)
+{
+    return !strncmp(name, XATTR_USER, strlen(XATTR_USER));
+}
+
+static inline bool xattr_is_own(const char *name)
+{
+    return !strncmp(name, XATTR_OWN, strlen(XATTR_OWN));
+}
+
+/* The attribute belongs to this kind of inode. */
+static inline bool xattr_fits(const struct inode *inode, int id)
+{
+    return xattr_defs[id].flags & (inode->dir ? XATTR_DIR : XATTR_FILE);
+}
+
+static inline struct l2_xattrs xattr_set_of(const struct inode *inode)
+{
+    const struct extra *e = inode->extra;
+
+    return e ? (struct l2_xattrs){e->xattrs, e->xattrs_len} : (struct l2_xattrs){0};
+}
+
+/* ---- xattr_engine.c: attributes that engines set ---- */
+/* `value` NULL removes. Stored where the file is already stored. 0 or as kept_put, kept_drop. */
+struct xattr_change {
+    const char *name;
+    const void *value;
+    size_t size;
+    int flags; /* of setxattr(2) */
+};
+int xattr_engine_change(struct l2fs *fs, struct inode *inode, const struct xattr_change *c);
+
+#endif

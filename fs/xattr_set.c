@@ -1,0 +1,368 @@
+/* xattr_set.c - setting and removing extended attributes.
+ *
+ * Thread model: any thread. A value of user.l2fs.* is parsed before the lock is taken and applied
+ * under it; what it starts (a load, an eviction) goes on by itself. Refusals are logged after the
+ * lock is released, once, by vfs_setxattr.
+ */
+#include "config.h"
+
+#include <limits.h>
+
+#include "clock.h"
+#include "expire.h"
+#include "log.h"
+#include "xattr.h"
+#include "xattr_impl.h"
+#include "xattr_kept.h"
+
+struct setting {
+    struct l2fs *fs;
+    struct inode *inode;
+    char text[XATTR_TEXT_MAX + 1];
+    const char *why; /* what the log says of a refusal other than -EINVAL */
+};
+
+/* --- pin, expire and what is only kept --- */
+
+static int set_pin_locked(struct setting *s)
+{
+    struct inode *inode = s->inode;
+    struct pin_value pin;
+    struct extra *e;
+    int err = xattr_parse_pin(s->text, &pin);
+
+    if (err || (inode->dir && pin.kind != PIN_NONE))
+        return -EINVAL;
+    if (pin.kind == PIN_NONE && !inode->extra)
+        return 0;
+    e = inode_extra(inode);
+    if (!e)
+        return -ENOMEM;
+    e->pin = pin.kind;
+    e->pin_until = pin.kind == PIN_SOFT ? clock_deadline(pin.lease) : 0;
+    if (pin.kind != PIN_NONE && inode->state == STATE_EVICTED)
+        load_locked(s->fs, inode, NULL); /* as far as there is space now */
+    if (pin.kind == PIN_NONE)
+        evict_post_locked(s->fs);
+    return 0;
+}
+
+static int set_expire_locked(struct setting *s)
+{
+    uint64_t ns;
+    int err = xattr_parse_expire(s->text, &ns);
+
+    if (err || (!ns && !s->inode->extra))
+        return err;
+    return expire_set_locked(s->fs, s->inode, ns ? clock_deadline(ns) : 0);
+}
+
+static int set_req_id_locked(struct setting *s)
+{
+    struct extra *e;
+    char *copy;
+
+    if (xattr_parse_req_id(s->text))
+        return -EINVAL;
+    e = inode_extra(s->inode);
+    copy = e ? strdup(s->text) : NULL;
+    if (!copy)
+        return -ENOMEM;
+    free(e->req_id);
+    e->req_id = copy;
+    return 0;
+}
+
+static int set_last_prefill_locked(struct setting *s)
+{
+    struct extra *e;
+    bool last;
+
+    if (xattr_parse_flag(s->text, &last))
+        return -EINVAL;
+    e = inode_extra(s->inode);
+    if (!e)
+        return -ENOMEM;
+    e->last_prefill = last;
+    return 0;
+}
+
+static int set_place_locked(struct setting *s)
+{
+    bool disk;
+
+    if (xattr_parse_place(s->text, &disk))
+        return -EINVAL;
+    if (disk && s->fs->disk_tier < 0) {
+        s->why = "no tier of this mount has files of its own; add one of type fs";
+        return -EOPNOTSUPP;
+    }
+    s->inode->dir->place_disk = disk;
+    return 0;
+}
+
+/* --- prefetch and evict --- */
+
+struct sweep {
+    struct l2fs *fs;
+    uint64_t room; /* bytes that may still be asked for */
+    size_t done, left;
+};
+
+static bool prefetch_one(void *arg, struct dentry *d)
+{
+    struct sweep *s = arg;
+    int err;
+
+    if (d->inode->dir || d->inode->state != STATE_EVICTED)
+        return true;
+    if (d->inode->size > s->room)
+        return false;
+    err = load_locked(s->fs, d->inode, NULL);
+    if (err && err != -EINPROGRESS)
+        return false; /* no space now: the rest waits for whoever reads it */
+    s->room -= d->inode->size;
+    return true;
+}
+
+static int prefetch_locked(struct setting *s)
+{
+    struct sweep sweep = {.fs = s->fs, .room = s->fs->l1.capacity};
+    int err;
+
+    if (xattr_parse_order(s->text))
+        return -EINVAL;
+    if (s->inode->dir) {
+        ns_walk(s->inode, prefetch_one, &sweep);
+        return 0;
+    }
+    if (s->inode->state != STATE_EVICTED)
+        return 0;
+    err = load_locked(s->fs, s->inode, NULL);
+    if (err == -EAGAIN || err == -ENOSPC)
+        s->why = "L1 has no space for it now";
+    return err == -EINPROGRESS ? 0 : err;
+}
+
+static bool evict_one(void *arg, struct dentry *d)
+{
+    struct sweep *s = arg;
+
+    if (d->inode->dir || d->inode->state != STATE_RESIDENT || !d->inode->object)
+        return true;
+    if (!d->inode->tiers || evict_one_locked(s->fs, d->inode->object))
+        s->left++;
+    else
+        s->done++;
+    return true;
+}
+
+static const char *why_not_evicted(const struct l2fs *fs, const struct inode *inode)
+{
+    const struct object *o = inode->object;
+
+    if (o->opens)
+        return "it is open";
+    if (inode_pinned(inode, clock_now()))
+        return "it is pinned (user.l2fs.pin)";
+    if (inode->state != STATE_RESIDENT)
+        return "it is being written or loaded";
+    if (!fs->keeping_tiers)
+        return "no tier of this mount keeps objects";
+    return "it is not stored yet (user.l2fs.store)";
+}
+
+#define SETTLE_NS (500 * NSEC_PER_MSEC)
+
+/* The release of a file follows its close(2) by a moment, and the end of its store that of fsync. */
+static int evict_settled_locked(struct l2fs *fs, struct inode *inode)
+{
+    uint64_t deadline = clock_deadline(SETTLE_NS);
+    int err = -EBUSY, late = 0;
+
+    for (;;) {
+        struct object *o = inode->object;
+
+        if (!o || inode->state == STATE_EVICTED)
+            return 0;
+        if (inode->tiers) /* never the only copy */
+            err = evict_one_locked(fs, o);
+        if (!err || late || inode_pinned(inode, clock_now()) || !fs->keeping_tiers)
+            return err;
+        late = cond_wait_until(&fs->stored_cond, &fs->ns->lock, deadline);
+    }
+}
+
+static int evict_locked(struct setting *s)
+{
+    struct sweep sweep = {.fs = s->fs};
+    struct object *o = s->inode->object;
+    int err;
+
+    if (xattr_parse_order(s->text))
+        return -EINVAL;
+    if (s->inode->dir) {
+        ns_walk(s->inode, evict_one, &sweep);
+        if (sweep.left)
+            log_debug("evict: %zu files left L1, %zu are in use, pinned or not stored", sweep.done,
+                      sweep.left);
+        return 0;
+    }
+    if (!o || s->inode->state == STATE_EVICTED || s->inode->state == STATE_DISK)
+        return 0;
+    err = evict_settled_locked(s->fs, s->inode);
+    if (err)
+        s->why = why_not_evicted(s->fs, s->inode);
+    return err;
+}
+
+typedef int set_fn(struct setting *s);
+
+static set_fn *const set_locked[XATTR_IDS] = {
+    [XATTR_PIN] = set_pin_locked,       [XATTR_EXPIRE] = set_expire_locked,
+    [XATTR_REQ_ID] = set_req_id_locked, [XATTR_LAST_PREFILL] = set_last_prefill_locked,
+    [XATTR_PREFETCH] = prefetch_locked, [XATTR_EVICT] = evict_locked,
+    [XATTR_PLACE] = set_place_locked,
+};
+
+/* --- the calls --- */
+
+static void log_unknown(const char *key, const char *name)
+{
+    const char *near = xattr_nearest(name);
+
+    log_warn("%s: there is no attribute %s%s%s%s", key, name, near ? "; did you mean " : "",
+             near ? near : "", near ? "?" : "");
+}
+
+static void log_refusal(const char *key, int id, const struct setting *s, int err)
+{
+    const struct xattr_def *def = &xattr_defs[id];
+
+    if (!def->allowed)
+        log_warn("%s: %s can only be read", key, def->name);
+    else if (!xattr_fits(s->inode, id))
+        log_warn("%s: %s is for %s only", key, def->name, s->inode->dir ? "files" : "directories");
+    else if (err == -EINVAL)
+        log_warn("%s: %s cannot be \"%s\"; allowed: %s", key, def->name, s->text, def->allowed);
+    else
+        log_warn("%s: %s=%s: %s", key, def->name, s->text, s->why ? s->why : strerror(-err));
+}
+
+static int apply_locked(struct setting *s, int id)
+{
+    int err;
+
+    if (!set_locked[id])
+        return -EPERM;
+    if (!xattr_fits(s->inode, id))
+        return -EINVAL;
+    err = set_locked[id](s);
+    if (!err)
+        ns_touch(s->inode, false);
+    return err;
+}
+
+static int keep_place(struct l2fs *fs, struct inode *dir, const char *place)
+{
+    struct xattr_change c = {XATTR_PLACE_KEPT, place, strlen(place), 0};
+
+    return xattr_engine_change(fs, dir, &c);
+}
+
+void xattr_restore_place(struct inode *dir)
+{
+    const struct dentry *d = ns_dir_name(dir);
+    struct l2_xattrs set = xattr_set_of(dir);
+    struct kept_item item;
+
+    if (d)
+        dir->dir->place_disk = d->parent->dir->place_disk;
+    if (kept_find(&set, XATTR_PLACE_KEPT, &item))
+        dir->dir->place_disk = item.len == 4 && !memcmp(item.value, "disk", 4);
+}
+
+static int set_own(struct l2fs *fs, struct inode *inode, const char *name,
+                   const struct xattr_change *c)
+{
+    struct setting s = {.fs = fs, .inode = inode};
+    char key[KEY_PATH_MAX + 2];
+    int id = xattr_find(name);
+    int err = xattr_text(c->value, c->size, s.text);
+
+    lock(&fs->ns->lock);
+    file_key(inode, key);
+    if (!err && id >= 0)
+        err = apply_locked(&s, id);
+    unlock(&fs->ns->lock);
+    if (id < 0) {
+        log_unknown(key, name);
+        return -EINVAL;
+    }
+    if (err)
+        log_refusal(key, id, &s, err);
+    else if (id == XATTR_PLACE)
+        err = keep_place(fs, inode, s.text);
+    return err;
+}
+
+int vfs_setxattr(struct l2fs *fs, struct inode *inode, const char *name, const void *value,
+                 size_t size, int flags)
+{
+    struct xattr_change c = {name, value ? value : "", size, flags};
+
+    if (!xattr_is_user(name))
+        return -EOPNOTSUPP;
+    if (xattr_is_virtual(inode))
+        return -EPERM;
+    if (xattr_is_own(name))
+        return set_own(fs, inode, name, &c);
+    return xattr_engine_change(fs, inode, &c);
+}
+
+/* What removing an attribute means as a value of it; NULL: it cannot be removed. */
+static const char *removed_value(int id)
+{
+    switch (id) {
+    case XATTR_PIN:
+    case XATTR_EXPIRE: return "none";
+    case XATTR_LAST_PREFILL: return "0";
+    case XATTR_PLACE: return "l1";
+    default: return NULL;
+    }
+}
+
+static int remove_req_id(struct l2fs *fs, struct inode *inode)
+{
+    LOCKED_SCOPE(&fs->ns->lock);
+    if (!inode->extra || !inode->extra->req_id)
+        return -ENODATA;
+    free(inode->extra->req_id);
+    inode->extra->req_id = NULL;
+    return 0;
+}
+
+static int remove_own(struct l2fs *fs, struct inode *inode, const char *name)
+{
+    int id = xattr_find(name);
+    const char *value = id >= 0 ? removed_value(id) : NULL;
+
+    if (id < 0 || !xattr_fits(inode, id))
+        return -ENODATA;
+    if (id == XATTR_REQ_ID)
+        return remove_req_id(fs, inode);
+    if (!value)
+        return -EPERM;
+    return vfs_setxattr(fs, inode, name, value, strlen(value), 0);
+}
+
+int vfs_removexattr(struct l2fs *fs, struct inode *inode, const char *name)
+{
+    struct xattr_change c = {.name = name};
+
+    if (!xattr_is_user(name) || xattr_is_virtual(inode))
+        return -ENODATA;
+    if (xattr_is_own(name))
+        return remove_own(fs, inode, name);
+    return xattr_engine_change(fs, inode, &c);
+}

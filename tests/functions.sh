@@ -1,0 +1,118 @@
+# shellcheck shell=sh
+# Helpers for the scripts in tests/integration. Source it first: . "$SRCDIR/tests/functions.sh"
+# run-tests gives BUILDDIR (where mount.l2fs is), SRCDIR (absolute), and an empty working directory that is
+# deleted afterwards. A script ends 0 = passed, 77 = skipped, anything else = failed. Header lines it may have:
+#   # timeout: SECONDS   more than the usual 120
+#   # fallback: yes      also run against the distribution's libfuse, without passthrough
+#   # slow: yes          left out by run-tests --quick, and of the sanitizer builds
+# What is mounted with l2_mount is unmounted at exit, however the script ends.
+set -eu
+
+BUILDDIR=${BUILDDIR:?run this with tools/run-tests}
+SRCDIR=${SRCDIR:?run this with tools/run-tests}
+WORK=$(pwd -P)
+l2_mounts=$WORK/.mounts
+: >"$l2_mounts"
+
+say() { echo "# $*"; }
+fail() { echo "FAIL: $*" >&2; exit 1; }
+skip() { echo "SKIP: $*" >&2; exit 77; }
+
+# need CMD...: the script makes no sense without these commands.
+need() { for l2_cmd in "$@"; do command -v "$l2_cmd" >/dev/null || skip "no $l2_cmd here"; done; }
+need_root() { [ "$(id -u)" -eq 0 ] || skip "needs root"; }
+
+assert_eq() { [ "$1" = "$2" ] || fail "${3:-values differ}: got '$1', expected '$2'"; }
+assert_ne() { [ "$1" != "$2" ] || fail "${3:-values are the same}: '$1'"; }
+assert_match() {
+    # shellcheck disable=SC2254
+    case $1 in $2) ;; *) fail "${3:-no match}: got '$1', expected '$2'" ;; esac
+}
+assert_same() { cmp -- "$1" "$2" || fail "${3:-$1 and $2 differ}"; }
+# assert_fails COMMAND...: the command must fail; what it says is left in $WORK/.err
+assert_fails() { if "$@" >"$WORK/.out" 2>"$WORK/.err"; then fail "this should have failed: $*"; fi; }
+
+# wait_for SECONDS COMMAND...: until the command succeeds. The only place that naps.
+wait_for() {
+    l2_left=$(($1 * 20))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$l2_left" -gt 0 ] || fail "timed out waiting for: $*"
+        l2_left=$((l2_left - 1))
+        sleep 0.05
+    done
+}
+
+is_mounted() { grep -q " $1 fuse" /proc/self/mounts; }
+not_mounted() { ! is_mounted "$1"; }
+
+# l2_pid DIR: the daemon that l2_mount started last for DIR.
+l2_pid() { awk -v d="$1" '$1 == d { pid = $2 } END { if (pid) print pid }' "$l2_mounts"; }
+# l2_daemons DIR: the running daemons that serve DIR, as their lock files say. (Neither ps nor pgrep is used
+# here: both hang when any process of the machine is stuck.)
+l2_daemons() {
+    cat /run/l2fs/*.lock /dev/shm/l2fs-*/*.lock 2>/dev/null |
+        awk -v d="$1" '{ pid = $1; sub(/^[0-9]+ [^ ]+ /, "") } $0 == d { print pid }' | sort -u |
+        while read -r l2_id; do
+            if [ "$(cat "/proc/$l2_id/comm" 2>/dev/null)" = mount.l2fs ]; then echo "$l2_id"; fi
+        done
+}
+# l2_connection DIR: the number of its FUSE connection, for l2_abort, which fails all that is waiting in it.
+l2_connection() { awk -v d="$1" '$5 == d { sub(/.*:/, "", $3); n = $3 } END { print n }' /proc/self/mountinfo; }
+l2_abort() { echo 1 2>/dev/null >"/sys/fs/fuse/connections/$1/abort" || true; }
+
+# l2_mount SPEC DIR [ARG...]: mounts, e.g. l2_mount "$WORK/l2" "$WORK/mnt" -o l1=64M
+l2_mount() {
+    l2_spec=$1
+    l2_dir=$2
+    shift 2
+    mkdir -p "$l2_dir"
+    # L2_OPTS: options of the whole run, e.g. nopassthrough.
+    if [ -n "${L2_OPTS:-}" ]; then set -- "$@" -o "$L2_OPTS"; fi
+    # A daemon must not keep a script's files, least of all those of another mount.
+    "$BUILDDIR/mount.l2fs" "$l2_spec" "$l2_dir" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- || return
+    echo "$l2_dir $(l2_daemons "$l2_dir" | tail -n 1)" >>"$l2_mounts"
+}
+
+# l2_umount DIR: unmounts and waits until the daemon is gone, i.e. until it has stored everything.
+l2_umount() {
+    l2_gone=$(l2_pid "$1")
+    if [ "$(id -u)" -eq 0 ]; then umount "$1"; else fusermount3 -u "$1"; fi
+    if [ -n "$l2_gone" ]; then wait_for 60 l2_is_gone "$l2_gone"; fi
+}
+l2_is_gone() { ! [ -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
+
+# l2_crash DIR: kill -9 of the daemon, then what an administrator would do.
+l2_crash() {
+    l2_gone=$(l2_pid "$1")
+    [ -n "$l2_gone" ] || fail "no daemon serves $1"
+    kill -9 "$l2_gone"
+    wait_for 10 l2_is_gone "$l2_gone"
+    l2_lazy "$1"
+}
+
+l2_lazy() { if [ "$(id -u)" -eq 0 ]; then umount -l "$1"; else fusermount3 -u -z "$1"; fi 2>/dev/null || true; }
+
+l2_cleanup() {
+    l2_rc=$?
+    trap - EXIT INT TERM HUP
+    while read -r l2_dir l2_gone; do
+        l2_conn=$(l2_connection "$l2_dir")
+        if is_mounted "$l2_dir"; then l2_lazy "$l2_dir"; fi
+        if [ -n "$l2_gone" ] && kill -TERM "$l2_gone" 2>/dev/null &&
+            ! (wait_for 10 l2_is_gone "$l2_gone") 2>/dev/null; then
+            say "the daemon $l2_gone of $l2_dir does not end; killed"
+            if [ -n "$l2_conn" ]; then l2_abort "$l2_conn"; fi
+            kill -9 "$l2_gone" 2>/dev/null || true
+            if [ "$l2_rc" -eq 0 ]; then l2_rc=1; fi
+        fi
+    done <"$l2_mounts"
+    exit "$l2_rc"
+}
+trap l2_cleanup EXIT
+trap 'exit 130' INT TERM HUP
+
+# state FILE, attr FILE NAME: what the daemon says of a key.
+attr() { getfattr --only-values -n "$2" -- "$1" 2>/dev/null; }
+state() { attr "$1" user.l2fs.state; }
+has_state() { [ "$(state "$1")" = "$2" ]; }

@@ -1,0 +1,279 @@
+/* ctl_show.c - JSON as people read it.
+ *
+ * Single-threaded. Nothing here knows the members of .l2fs/status by heart, so what a newer daemon
+ * adds is shown too; only how numbers of bytes and times are written goes by the name.
+ */
+#include "ctl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COLUMNS_MAX 32
+#define WIDE 14 /* columns that no terminal has room for */
+
+const char *ctl_size(double bytes, char *buf, size_t len)
+{
+    static const char units[] = "\0KMGTPE";
+    const char *unit = units;
+
+    while (bytes >= 1024 && unit[1]) {
+        bytes /= 1024;
+        unit++;
+    }
+    if (*unit)
+        snprintf(buf, len, bytes < 10 ? "%.2f%c" : "%.1f%c", bytes, *unit);
+    else
+        snprintf(buf, len, "%.0f", bytes);
+    return buf;
+}
+
+static bool is_bytes(const char *name)
+{
+    static const char *const names[] = {"capacity", "used", "promised", "size", "l1", "max_object"};
+    size_t n = strlen(name);
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (!strcmp(name, names[i]))
+            return true;
+    }
+    return n >= 5 && !strcmp(name + n - 5, "bytes");
+}
+
+static void put_duration(FILE *out, long long s)
+{
+    if (s >= 86400)
+        fprintf(out, "%lldd ", s / 86400);
+    if (s >= 3600)
+        fprintf(out, "%lldh ", s / 3600 % 24);
+    if (s >= 60)
+        fprintf(out, "%lldm ", s / 60 % 60);
+    fprintf(out, "%llds", s % 60);
+}
+
+static void put_value(FILE *out, const char *name, json_t *v);
+
+static void put_list(FILE *out, const char *name, json_t *list)
+{
+    size_t i;
+    json_t *item;
+
+    if (!json_array_size(list))
+        fputc('-', out);
+    json_array_foreach(list, i, item)
+    {
+        fputs(i ? "," : "", out);
+        put_value(out, name, item);
+    }
+}
+
+static void put_members(FILE *out, json_t *object)
+{
+    const char *name, *separator = "";
+    json_t *v;
+
+    json_object_foreach(object, name, v)
+    {
+        fprintf(out, "%s%s=", separator, name);
+        put_value(out, name, v);
+        separator = " ";
+    }
+}
+
+/* Text as it stands, but nothing that a terminal would obey. */
+static void put_text(FILE *out, const char *s)
+{
+    for (; *s; s++) {
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            fprintf(out, "\\x%02x", (unsigned char)*s);
+        else
+            fputc(*s, out);
+    }
+}
+
+static void put_value(FILE *out, const char *name, json_t *v)
+{
+    char buf[32];
+
+    if (json_is_string(v))
+        put_text(out, *json_string_value(v) ? json_string_value(v) : "-");
+    else if (json_is_boolean(v))
+        fputs(json_is_true(v) ? "yes" : "no", out);
+    else if (json_is_integer(v) && is_bytes(name))
+        fputs(ctl_size(json_number_value(v), buf, sizeof(buf)), out);
+    else if (json_is_integer(v) && !strcmp(name, "uptime_s"))
+        put_duration(out, json_integer_value(v));
+    else if (json_is_integer(v))
+        fprintf(out, "%lld", (long long)json_integer_value(v));
+    else if (json_is_real(v))
+        fprintf(out, "%g", json_real_value(v));
+    else if (json_is_array(v))
+        put_list(out, name, v);
+    else if (json_is_object(v))
+        put_members(out, v);
+    else
+        fputc('-', out);
+}
+
+/* The caller frees; never NULL. */
+static char *value_text(const char *name, json_t *v)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    if (out) {
+        put_value(out, name, v);
+        fclose(out);
+    }
+    if (!text)
+        abort();
+    return text;
+}
+
+/* --- objects --- */
+
+static bool is_table(json_t *v)
+{
+    return json_is_array(v) && json_is_object(json_array_get(v, 0));
+}
+
+static void show_scalars(const char *prefix, json_t *object)
+{
+    const char *name;
+    json_t *v;
+
+    json_object_foreach(object, name, v)
+    {
+        char full[256];
+
+        snprintf(full, sizeof(full), "%s%s%s", prefix, *prefix ? "." : "", name);
+        if (json_is_object(v)) {
+            show_scalars(full, v);
+        } else if (!is_table(v)) {
+            char *text = value_text(name, v);
+
+            printf("%-24s %s\n", full, text);
+            free(text);
+        }
+    }
+}
+
+/* A list whose objects have too many members for a table. */
+static void show_rows(json_t *rows)
+{
+    size_t i;
+    json_t *row;
+
+    json_array_foreach(rows, i, row)
+    {
+        char index[32];
+
+        snprintf(index, sizeof(index), "%zu", i);
+        show_scalars(index, row);
+    }
+}
+
+void ctl_show_object(json_t *object)
+{
+    const char *name;
+    json_t *v;
+
+    show_scalars("", object);
+    json_object_foreach(object, name, v)
+    {
+        if (!is_table(v))
+            continue;
+        printf("\n%s\n", name);
+        if (json_object_size(json_array_get(v, 0)) > WIDE)
+            show_rows(v);
+        else
+            ctl_show_table(v);
+    }
+}
+
+/* --- tables --- */
+
+struct columns {
+    const char *names[COLUMNS_MAX];
+    size_t widths[COLUMNS_MAX];
+    size_t n;
+};
+
+/* "name" leads. */
+static void add_column(struct columns *c, const char *name)
+{
+    size_t at = !strcmp(name, "name") ? 0 : c->n;
+
+    for (size_t i = 0; i < c->n; i++) {
+        if (!strcmp(c->names[i], name))
+            return;
+    }
+    if (c->n == COLUMNS_MAX)
+        return;
+    memmove(c->names + at + 1, c->names + at, (c->n - at) * sizeof(*c->names));
+    c->names[at] = name;
+    c->n++;
+}
+
+static void measure(struct columns *c, json_t *row)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        char *text = value_text(c->names[i], json_object_get(row, c->names[i]));
+        size_t n = strlen(text);
+
+        c->widths[i] = n > c->widths[i] ? n : c->widths[i];
+        free(text);
+    }
+}
+
+static void show_row(const struct columns *c, json_t *row)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        char *text = value_text(c->names[i], json_object_get(row, c->names[i]));
+
+        if (i + 1 < c->n)
+            printf("%-*s  ", (int)c->widths[i], text);
+        else
+            printf("%s\n", text);
+        free(text);
+    }
+}
+
+void ctl_show_table(json_t *rows)
+{
+    struct columns c = {0};
+    size_t i;
+    json_t *row, *v;
+    const char *name;
+
+    json_array_foreach(rows, i, row)
+    {
+        json_object_foreach(row, name, v) add_column(&c, name);
+    }
+    for (i = 0; i < c.n; i++)
+        c.widths[i] = strlen(c.names[i]);
+    json_array_foreach(rows, i, row) measure(&c, row);
+    for (i = 0; i < c.n; i++)
+        printf(i + 1 < c.n ? "%-*s  " : "%.*s%s\n", (int)c.widths[i], c.names[i], "");
+    json_array_foreach(rows, i, row) show_row(&c, row);
+}
+
+void ctl_show_event(const char *line)
+{
+    json_t *event = json_loads(line, 0, NULL);
+    const char *when = json_string_value(json_object_get(event, "time"));
+    const char *what = json_string_value(json_object_get(event, "event"));
+
+    if (!what) {
+        fputs(line, stdout);
+    } else {
+        printf("%s %-10s ", when ? when : "-", what);
+        json_object_del(event, "seq");
+        json_object_del(event, "time");
+        json_object_del(event, "event");
+        put_members(stdout, event);
+        putchar('\n');
+    }
+    json_decref(event);
+}

@@ -1,0 +1,31 @@
+# Programs: one block each, added with its source, as
+#   bin_PROGRAMS += tools/l2fsctl
+#   tools_l2fsctl_SOURCES = tools/l2fsctl.c
+#   tools_l2fsctl_LDADD = $(L2FS_LIBS)
+# Man pages: dist_man_MANS += tools/man/mount.l2fs.8
+
+# Talks to a mount through files and xattrs alone, so it does not link libl2fs.a.
+bin_PROGRAMS += tools/l2fsctl
+tools_l2fsctl_SOURCES = \
+	tools/ctl.h \
+	tools/ctl_keys.c \
+	tools/ctl_mount.c \
+	tools/ctl_show.c \
+	tools/l2fsctl.c
+tools_l2fsctl_LDADD = $(JANSSON_LIBS)
+
+# Measures a mount against a plain tmpfs; of libl2fs.a only the clock and the units.
+bin_PROGRAMS += tools/l2bench
+tools_l2bench_SOURCES = \
+	tools/bench.h \
+	tools/bench_basic.c \
+	tools/bench_crew.c \
+	tools/bench_key.c \
+	tools/bench_row.c \
+	tools/bench_side.c \
+	tools/bench_small.c \
+	tools/l2bench.c
+tools_l2bench_LDADD = libl2fs.a $(JANSSON_LIBS)
+
+dist_man_MANS += tools/man/l2bench.1 tools/man/l2fs.5 tools/man/l2fsctl.1 tools/man/mount.l2fs.8
+EXTRA_DIST += tools/build tools/deps tools/quickstart tools/run-tests
