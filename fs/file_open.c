@@ -31,6 +31,7 @@ void handle_attach_locked(struct handle *h)
 
     list_push_back(&o->handles, &h->link);
     o->opens++;
+    h->beside_writer = o->writers > 0;
     if (h->write) {
         o->writers++;
         o->epoch++;

@@ -112,6 +112,7 @@ int front_arguments(const struct l2fs_config *cfg, const char *source, const cha
                     struct fuse_args *out);
 void front_init(void *userdata, struct fuse_conn_info *conn); /* the init handler */
 bool front_want(struct fuse_conn_info *conn, uint64_t cap);   /* true: granted */
+void front_unwant(struct fuse_conn_info *conn, uint64_t cap);
 void front_read_ahead(dev_t dev); /* larger requests for mmap and cached reads */
 
 /* ---- front_notify.c: names that vanished, told to the kernel by a thread of its own ---- */

@@ -132,6 +132,15 @@ bool front_want(struct fuse_conn_info *conn, uint64_t cap)
 #endif
 }
 
+void front_unwant(struct fuse_conn_info *conn, uint64_t cap)
+{
+#ifdef HAVE_FUSE_PASSTHROUGH
+    fuse_unset_feature_flag(conn, cap);
+#else
+    conn->want &= ~(unsigned)cap;
+#endif
+}
+
 void front_init(void *userdata, struct fuse_conn_info *conn)
 {
     struct front *f = userdata;

@@ -46,6 +46,15 @@ static void switch_off(struct front *f, const char *mode)
     atomic_store(&f->mode, mode);
 }
 
+/* The kernel would drop the page cache of a file whenever a getattr shows a newer mtime, and pages
+ * of a write that has not reached us yet would be read again as they were. All writes come through
+ * it, and an open invalidates what changed otherwise. */
+static void own_page_cache(struct fuse_conn_info *conn)
+{
+    front_unwant(conn, FUSE_CAP_AUTO_INVAL_DATA);
+    front_want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA);
+}
+
 /* What stands against it before the kernel is asked; NULL: nothing. */
 static const char *obstacle(struct front *f, struct fuse_conn_info *conn)
 {
@@ -82,6 +91,8 @@ void backing_init(struct front *f, struct fuse_conn_info *conn)
 
     if (why && cached)
         why = "page cache: shared mmap beside direct_io needs Linux 6.6 and libfuse 3.17";
+    if (cached)
+        own_page_cache(conn);
     atomic_store(&f->page_cache, cached);
     atomic_store(&f->mode, why ? why : "passthrough");
     atomic_store(&f->passthrough, !why);
@@ -171,6 +182,8 @@ void backing_get(struct front *f, struct handle *h, struct fuse_file_info *fi)
         }
     }
     fi->direct_io = h->mode != HANDLE_BACKED || !atomic_load(&f->page_cache);
+    /* Pages of a write on its way must not be read again from us: we do not have it yet. */
+    fi->keep_cache = !fi->direct_io && h->beside_writer;
 #if FRONT_HAS(3, 15)
     fi->parallel_direct_writes = fi->direct_io && h->mode == HANDLE_BACKED;
 #endif

@@ -43,10 +43,11 @@ struct handle {
     pid_t process;
     enum handle_mode mode;
     bool write;
-    bool atime_moved; /* by more than a minute at this open: the kernel's copy is stale */
-    bool killed;      /* its last close came from a process killed by a signal */
-    bool passthrough; /* front's use */
-    void *map;        /* read fallback: the file as it was at the first read, or NULL; ns->lock */
+    bool atime_moved;   /* by more than a minute at this open: the kernel's copy is stale */
+    bool killed;        /* its last close came from a process killed by a signal */
+    bool beside_writer; /* somebody was writing it at this open */
+    bool passthrough;   /* front's use */
+    void *map;          /* read fallback: the file as it was at the first read, or NULL; ns->lock */
     size_t map_len;
     void *virtual_data; /* status.c */
 };

@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 
@@ -185,11 +186,12 @@ static void b11_depth_256(void)
     OK(close(fd));
 }
 
-/* Threads with pread and pwrite on one descriptor. */
+/* Threads with pread and pwrite on one descriptor, each in its own part of the file. */
+static atomic_uint slot_next;
+
 static void *slot_thread(void *arg)
 {
-    static unsigned next;
-    unsigned i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);
+    unsigned i = atomic_fetch_add(&slot_next, 1);
     char *buf = io_mem(64 * KIB);
     int fd = *(int *)arg;
 
@@ -215,6 +217,45 @@ static void b11_threads_one_fd(void)
         EQ(pthread_join(t[i], NULL), 0);
     OK(close(fd));
     EQ(file_size("f"), MIB);
+}
+
+/* The same while somebody looks at the file, which must not bring back what was there before. */
+struct onlooker {
+    atomic_bool stop;
+    int fd;
+};
+
+static void *look_thread(void *arg)
+{
+    struct onlooker *o = arg;
+    struct stat st;
+
+    while (!atomic_load(&o->stop)) {
+        OK(fstat(o->fd, &st));
+        OK(close(OPEN("f", O_RDONLY)));
+    }
+    return NULL;
+}
+
+static void b11_threads_beside_opens(void)
+{
+    struct onlooker o = {.fd = -1};
+    pthread_t looks, t[4];
+
+    for (unsigned round = 0; round < 40; round++) {
+        o.fd = OPEN("f", O_RDWR | O_CREAT | O_TRUNC);
+        OK(ftruncate(o.fd, (off_t)MIB));
+        atomic_store(&o.stop, false);
+        EQ(pthread_create(&looks, NULL, look_thread, &o), 0);
+        slot_next = 0;
+        for (unsigned i = 0; i < 4; i++)
+            EQ(pthread_create(&t[i], NULL, slot_thread, &o.fd), 0);
+        for (unsigned i = 0; i < 4; i++)
+            EQ(pthread_join(t[i], NULL), 0);
+        atomic_store(&o.stop, true);
+        EQ(pthread_join(looks, NULL), 0);
+        OK(close(o.fd));
+    }
 }
 
 static void b11_stdio(void)
@@ -268,10 +309,17 @@ static void b11_mapped_buffer(void)
 }
 
 const struct iocase iocheck_aio[] = {
-    {"b11_positioned", b11_positioned, false},           {"b11_vectors", b11_vectors, false},
-    {"b11_vector_shapes", b11_vector_shapes, false},     {"b11_libaio", b11_libaio, false},
-    {"b11_libaio_direct", b11_libaio_direct, false},     {"b11_io_uring", b11_io_uring, false},
-    {"b11_io_uring_direct", b11_io_uring_direct, false}, {"b11_depth_256", b11_depth_256, false},
-    {"b11_threads_one_fd", b11_threads_one_fd, false},   {"b11_stdio", b11_stdio, false},
-    {"b11_mapped_buffer", b11_mapped_buffer, false},     {NULL, NULL, false},
+    {"b11_positioned", b11_positioned, false},
+    {"b11_vectors", b11_vectors, false},
+    {"b11_vector_shapes", b11_vector_shapes, false},
+    {"b11_libaio", b11_libaio, false},
+    {"b11_libaio_direct", b11_libaio_direct, false},
+    {"b11_io_uring", b11_io_uring, false},
+    {"b11_io_uring_direct", b11_io_uring_direct, false},
+    {"b11_depth_256", b11_depth_256, false},
+    {"b11_threads_one_fd", b11_threads_one_fd, false},
+    {"b11_threads_beside_opens", b11_threads_beside_opens, false},
+    {"b11_stdio", b11_stdio, false},
+    {"b11_mapped_buffer", b11_mapped_buffer, false},
+    {NULL, NULL, false},
 };
