@@ -79,7 +79,6 @@ struct front {
     atomic_bool probed;
     pthread_mutex_t backing_locks[BACKING_LOCKS]; /* object.backing_*, by inode */
     bool logged[LOGGED_CAUSES];                   /* lock; by errno */
-
     struct notifier notifier;
     struct retrier retrier;
 };

@@ -91,6 +91,7 @@ fs_sources = \
 	fs/options_name.c \
 	fs/options_spec.c \
 	fs/options_split.c \
+	fs/order.h \
 	fs/pin.c \
 	fs/pin.h \
 	fs/preflight.c \
@@ -117,6 +118,7 @@ fs_sources = \
 	fs/store_ctl.h \
 	fs/taskq.c \
 	fs/taskq.h \
+	fs/tenant.h \
 	fs/text.c \
 	fs/text.h \
 	fs/tier.c \
