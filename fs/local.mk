@@ -135,6 +135,8 @@ fs_sources = \
 	fs/workers.h \
 	fs/xattr.c \
 	fs/xattr.h \
+	fs/xattr_control.c \
+	fs/xattr_control.h \
 	fs/xattr_engine.c \
 	fs/xattr_impl.h \
 	fs/xattr_kept.c \

@@ -73,6 +73,11 @@ int log_level_parse(const char *name, enum log_level *out)
     return -EINVAL;
 }
 
+const char *log_level_name(enum log_level level)
+{
+    return levels[level].option;
+}
+
 /* Copies `text` with control bytes as \xNN; cuts so that `size` holds it and its NUL. */
 static size_t escape(char *out, size_t size, const char *text)
 {

@@ -26,6 +26,7 @@ int log_open_file(const char *path);
 
 /* "error" | "warn" | "info" | "debug". 0 or -EINVAL. */
 int log_level_parse(const char *name, enum log_level *out);
+const char *log_level_name(enum log_level level);
 
 /* One line without newline; control bytes of the text are escaped so that a key cannot forge a
  * line. Lines above 4 KiB are cut. */

@@ -36,6 +36,7 @@ void inode_destroy(struct inode *inode)
         list_remove(&inode->extra->expire_link);
         free(inode->extra->xattrs);
         free(inode->extra->req_id);
+        free(inode->extra->refusal);
         free(inode->extra);
     }
     free(inode);

@@ -45,7 +45,8 @@ struct extra {
     struct inode *inode;
     char *req_id;
     bool last_prefill;
-    int error; /* last load or store error, as a negative errno */
+    int error;     /* last load or store error, as a negative errno */
+    char *refusal; /* below .l2fs: why the last setting was refused; NULL: it was not */
 };
 
 struct inode {

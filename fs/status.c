@@ -15,8 +15,9 @@
 
 #include "clock.h"
 
-#define DIRECTORY_MODE (S_IFDIR | 0555)
+#define DIRECTORY_MODE (S_IFDIR | 0555 | OWNER_SETS)
 #define FILE_MODE (S_IFREG | 0444)
+#define OWNER_SETS 0200 /* attributes: the kernel asks for this bit */
 
 struct view {
     const struct vfile *file;
@@ -31,7 +32,7 @@ struct view {
 static const struct vfile top_files[] = {
     {"status", status_print},
     {"metrics", status_print_metrics},
-    {"config", status_print_config},
+    {"config", status_print_config, true},
     {"events", NULL},
 };
 
@@ -54,6 +55,8 @@ static int add_inode_locked(struct l2fs *fs, struct inode *dir, const char *name
     struct dentry *d;
     int err = inode ? ns_link(fs->ns, dir, name, inode, &d) : -ENOMEM;
 
+    if (inode)
+        inode->uid = geteuid();
     if (err && inode)
         ns_forget_unused(fs->ns, inode);
     return err;
@@ -74,7 +77,8 @@ static int add_dir_locked(struct l2fs *fs, struct inode *dir, const char *name, 
 static int add_files_locked(struct l2fs *fs, struct inode *dir, const struct vfile *files, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        struct inode *inode = ns_new_inode(fs->ns, FILE_MODE);
+        uint32_t mode = FILE_MODE | (files[i].settable ? OWNER_SETS : 0);
+        struct inode *inode = ns_new_inode(fs->ns, mode);
         int err = add_inode_locked(fs, dir, files[i].name, inode);
 
         if (err)

@@ -12,6 +12,7 @@ struct vfile {
     /* Appends the whole contents; no lock is held. `tier` is that of adapters/NAME/..., else 0.
      * NULL: the file follows the events. 0 or -ENOMEM. */
     int (*generate)(struct l2fs *fs, size_t tier, struct text *out);
+    bool settable; /* it has attributes that its owner sets (xattr_control.h) */
 };
 
 int status_print(struct l2fs *fs, size_t tier, struct text *out);

@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "status.h"
+#include "xattr_control.h"
 
 struct figures {
     uint64_t uptime_s;
@@ -194,6 +195,7 @@ int status_print_config(struct l2fs *fs, size_t tier, struct text *out)
     for (size_t i = 0; i < fs->ntiers; i++)
         json_array_append_new(l2, tier_config(fs->tiers[i]));
     json_object_set_new(config, "l2", l2);
+    control_overlay(fs, config);
     return print_json(config, out);
 }
 

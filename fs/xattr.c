@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "units.h"
+#include "xattr_control.h"
 #include "xattr_impl.h"
 #include "xattr_kept.h"
 
@@ -274,8 +275,10 @@ ssize_t vfs_getxattr(struct l2fs *fs, struct inode *inode, const char *name, voi
     struct text t = {0};
     int err;
 
-    if (!xattr_is_user(name) || xattr_is_virtual(inode))
+    if (!xattr_is_user(name))
         return -ENODATA;
+    if (xattr_is_virtual(inode))
+        return answer(&t, control_get(fs, inode, name, &t), buf, size);
     lock(&fs->ns->lock);
     if (xattr_is_own(name))
         err = put_own_locked(fs, inode, xattr_find(name), &t);
@@ -289,8 +292,10 @@ ssize_t vfs_listxattr(struct l2fs *fs, struct inode *inode, char *buf, size_t si
 {
     struct text t = {0};
 
-    if (xattr_is_virtual(inode))
-        return 0;
+    if (xattr_is_virtual(inode)) {
+        control_list(fs, inode, &t);
+        return answer(&t, 0, buf, size);
+    }
     lock(&fs->ns->lock);
     list_locked(fs, inode, &t);
     unlock(&fs->ns->lock);

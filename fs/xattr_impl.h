@@ -6,7 +6,7 @@
 #include "l2.h"
 #include "xattr_value.h"
 
-/* Files and directories below .l2fs, and .l2fs itself: they have no attributes. */
+/* Files and directories below .l2fs, and .l2fs itself: xattr_control.h. */
 static inline bool xattr_is_virtual(const struct inode *inode)
 {
     return inode->vfile || (inode->dir && inode->dir->reserved);

@@ -12,6 +12,7 @@
 #include "expire.h"
 #include "log.h"
 #include "xattr.h"
+#include "xattr_control.h"
 #include "xattr_impl.h"
 #include "xattr_kept.h"
 
@@ -314,7 +315,7 @@ int vfs_setxattr(struct l2fs *fs, struct inode *inode, const char *name, const v
     if (!xattr_is_user(name))
         return -EOPNOTSUPP;
     if (xattr_is_virtual(inode))
-        return -EPERM;
+        return control_set(fs, inode, name, c.value, size);
     if (xattr_is_own(name))
         return set_own(fs, inode, name, &c);
     return xattr_engine_change(fs, inode, &c);

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "core_rig.h"
+#include "log.h"
 #include "suite.h"
 #include "xattr.h"
 
@@ -429,6 +430,46 @@ START_TEST(engine_attributes_reach_l2)
 }
 END_TEST
 
+START_TEST(controls)
+{
+    static const char config[] = ".l2fs/config";
+    enum log_level before = log_get_level();
+    struct core_rig r;
+    struct inode *inode;
+    char buf[512], text[16384];
+    ssize_t n;
+
+    core_open(&r, CORE_MOCK);
+    log_set_level(LOG_LEVEL_ERROR);
+    assert_attr(&r, config, OWN("log_level"), "error");
+    ck_assert_int_eq(core_get(&r, config, OWN("error"), buf, sizeof(buf)), -ENODATA);
+    ck_assert_int_eq(core_set(&r, config, OWN("log_level"), "loud"), -EINVAL);
+    ck_assert_int_gt(core_get(&r, config, OWN("error"), buf, sizeof(buf)), 0);
+    ck_assert_msg(strstr(buf, "loud") && strstr(buf, "error, warn, info, debug"), "%s", buf);
+    assert_attr(&r, config, OWN("log_level"), "error");
+    ck_assert_int_eq(core_set(&r, config, OWN("log_level"), "debug"), 0);
+    assert_attr(&r, config, OWN("log_level"), "debug");
+    n = core_read(&r, config, text, sizeof(text) - 1);
+    ck_assert_int_gt(n, 0);
+    text[n] = '\0';
+    ck_assert_msg(strstr(text, "\"log_level\": \"debug\""), "not in effect: %s", text);
+    ck_assert_int_eq(core_get(&r, config, OWN("error"), buf, sizeof(buf)), -ENODATA);
+    log_set_level(LOG_LEVEL_ERROR);
+    ck_assert_int_eq(core_set(&r, config, OWN("log_leve"), "debug"), -EPERM);
+    ck_assert_int_eq(core_set(&r, config, OWN("state"), "resident"), -EPERM);
+    ck_assert_int_eq(core_set(&r, config, "user.mine", "1"), -EPERM);
+    ck_assert_int_eq(core_set(&r, ".l2fs/status", OWN("log_level"), "info"), -EPERM);
+    ck_assert_int_eq(core_get(&r, ".l2fs/status", OWN("log_level"), buf, sizeof(buf)), -ENODATA);
+    inode = core_lookup(&r, config);
+    n = vfs_listxattr(r.fs, inode, buf, sizeof(buf));
+    ck_assert_int_ge(n, (ssize_t)sizeof(OWN("log_level")));
+    ck_assert_ptr_nonnull(memmem(buf, (size_t)n, OWN("log_level"), sizeof(OWN("log_level"))));
+    core_forget(&r, inode);
+    core_close(&r);
+    log_set_level(before);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("xattr");
@@ -437,6 +478,7 @@ int main(void)
     suite_add_loop(s, "setting", TESTS(setting), ARRAY_SIZE(settings));
     suite_add(s, "directories", TESTS(directories, whole_directories));
     suite_add(s, "moving", TESTS(evicting, evicting_the_only_copy, prefetching, pinned, expiring));
+    suite_add(s, "controls", TESTS(controls));
     suite_add(s, "engine", TESTS(engine_attributes, engine_limits, engine_attributes_reach_l2));
     return suite_run(s);
 }

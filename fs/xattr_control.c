@@ -1,0 +1,223 @@
+/* xattr_control.c - the table of settings below .l2fs, and how they are read and set.
+ *
+ * Thread model: any thread, without ns->lock but to find the place of the inode and to keep its
+ * last refusal. To add a setting, add a row and its two functions.
+ */
+#include "config.h"
+
+#include "xattr_control.h"
+
+#include <fnmatch.h>
+
+#include "log.h"
+#include "xattr_value.h"
+
+#define CONFIG ".l2fs/config"
+
+struct control {
+    const char *path; /* of the file, as fnmatch(3) takes it */
+    const char *name; /* behind user.l2fs. */
+    const char *allowed;
+    int (*get)(struct control_call *c); /* 0 or -ENODATA; NULL: it can only be set */
+    int (*set)(struct control_call *c); /* 0 or -errno; without a sentence `allowed` is told */
+};
+
+/* --- .l2fs/config: options that can change while the instance runs --- */
+
+/* Checks a value as -o does; the caller ends `cfg` with conf_fini. */
+static int parse_option(struct control_call *c, const char *name, struct l2fs_config *cfg)
+{
+    int err = conf_defaults(l2fs_config_options, cfg);
+
+    return err ? err : conf_set(l2fs_config_options, cfg, name, c->text, 0, c->out);
+}
+
+static int get_log_level(struct control_call *c)
+{
+    text_puts(c->out, log_level_name(log_get_level()));
+    return 0;
+}
+
+static int set_log_level(struct control_call *c)
+{
+    struct l2fs_config cfg = {0};
+    int err = parse_option(c, "log_level", &cfg);
+
+    if (!err)
+        log_set_level((enum log_level)cfg.log_level);
+    conf_fini(l2fs_config_options, &cfg);
+    return err;
+}
+
+/* --- the table --- */
+
+static const struct control controls[] = {
+    {CONFIG, "log_level", "error, warn, info or debug", get_log_level, set_log_level},
+};
+
+struct place {
+    char path[KEY_PATH_MAX + 2];
+    size_t tier;
+};
+
+/* The tier whose name is the last component. */
+static size_t tier_at(const struct l2fs *fs, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    for (size_t i = 0; slash && i < fs->ntiers; i++)
+        if (!strcmp(tier_name(fs->tiers[i]), slash + 1))
+            return i;
+    return 0;
+}
+
+static bool find_place(struct l2fs *fs, const struct inode *inode, struct place *out)
+{
+    LOCKED_SCOPE(&fs->ns->lock);
+    if (!inode->names || ns_path(inode->names, out->path) < 0)
+        return false;
+    out->tier = tier_at(fs, out->path);
+    return true;
+}
+
+static bool is_at(const struct control *c, const struct place *at)
+{
+    return !fnmatch(c->path, at->path, FNM_PATHNAME | FNM_PERIOD);
+}
+
+static const struct control *find(const struct place *at, const char *name)
+{
+    if (strncmp(name, XATTR_OWN, strlen(XATTR_OWN)))
+        return NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(controls); i++)
+        if (is_at(&controls[i], at) && !strcmp(controls[i].name, name + strlen(XATTR_OWN)))
+            return &controls[i];
+    return NULL;
+}
+
+/* --- the last refusal --- */
+
+static int get_refusal(struct l2fs *fs, const struct inode *inode, struct text *out)
+{
+    LOCKED_SCOPE(&fs->ns->lock);
+    if (!inode->extra || !inode->extra->refusal)
+        return -ENODATA;
+    text_puts(out, inode->extra->refusal);
+    return 0;
+}
+
+static void keep_refusal(struct l2fs *fs, struct inode *inode, const char *sentence)
+{
+    struct extra *e;
+
+    LOCKED_SCOPE(&fs->ns->lock);
+    e = sentence ? inode_extra(inode) : inode->extra;
+    if (!e)
+        return;
+    free(e->refusal);
+    e->refusal = sentence ? strdup(sentence) : NULL;
+}
+
+/* --- the calls --- */
+
+int control_get(struct l2fs *fs, struct inode *inode, const char *name, struct text *out)
+{
+    const struct control *c;
+    struct place at;
+
+    if (!strcmp(name, XATTR_OWN "error"))
+        return get_refusal(fs, inode, out);
+    c = find_place(fs, inode, &at) ? find(&at, name) : NULL;
+    if (!c || !c->get)
+        return -ENODATA;
+    return c->get(&(struct control_call){.fs = fs, .tier = at.tier, .out = out});
+}
+
+void control_list(struct l2fs *fs, struct inode *inode, struct text *out)
+{
+    struct text value = {0};
+    struct place at;
+
+    if (!find_place(fs, inode, &at))
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(controls); i++)
+        if (is_at(&controls[i], &at) && controls[i].get &&
+            !controls[i].get(&(struct control_call){.fs = fs, .tier = at.tier, .out = &value})) {
+            text_puts(out, XATTR_OWN);
+            text_append(out, controls[i].name, strlen(controls[i].name) + 1);
+        }
+    if (!get_refusal(fs, inode, &value))
+        text_append(out, XATTR_OWN "error", sizeof(XATTR_OWN "error"));
+    text_fini(&value);
+}
+
+static void put_unknown(const struct place *at, struct text *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(controls); i++)
+        if (is_at(&controls[i], at))
+            text_printf(out, "%s" XATTR_OWN "%s", n++ ? ", " : "what can is ", controls[i].name);
+    if (!n)
+        text_puts(out, "nothing can be set there");
+}
+
+static int set_checked(struct control_call *c, const struct control *control, const void *value,
+                       size_t size)
+{
+    char text[XATTR_TEXT_MAX + 1] = "";
+    int err = xattr_text(value, size, text);
+
+    c->text = text;
+    if (!err)
+        err = control->set(c);
+    if (err && !c->out->len && err == -EINVAL)
+        text_printf(c->out, "\"%s\" is not allowed; allowed: %s", text, control->allowed);
+    else if (err && !c->out->len)
+        text_printf(c->out, "\"%s\": %s", text, strerror(-err));
+    if (!err)
+        log_info("%s is now %s", control->name, text);
+    return err;
+}
+
+int control_set(struct l2fs *fs, struct inode *inode, const char *name, const void *value,
+                size_t size)
+{
+    struct text why = {0};
+    struct control_call call = {.fs = fs, .out = &why};
+    const struct control *c;
+    struct place at;
+    int err = -EPERM;
+
+    if (!find_place(fs, inode, &at))
+        return -ENOENT;
+    call.tier = at.tier;
+    c = find(&at, name);
+    if (c)
+        err = set_checked(&call, c, value, size);
+    else
+        put_unknown(&at, &why);
+    if (err)
+        log_warn("%s: %s cannot be set: %s", at.path, name, why.data ? why.data : strerror(-err));
+    if (c)
+        keep_refusal(fs, inode, err ? why.data : NULL);
+    text_fini(&why);
+    return err;
+}
+
+void control_overlay(struct l2fs *fs, json_t *config)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(controls); i++) {
+        const struct control *c = &controls[i];
+        json_t *before = json_object_get(config, c->name), *now;
+        struct text value = {0};
+
+        if (strcmp(c->path, CONFIG) || !before || !c->get)
+            continue;
+        if (!c->get(&(struct control_call){.fs = fs, .out = &value}) && !value.failed) {
+            now = json_is_number(before) ? json_loads(value.data, JSON_DECODE_ANY, NULL) : NULL;
+            json_object_set_new(config, c->name, now ? now : json_string(value.data));
+        }
+        text_fini(&value);
+    }
+}
