@@ -163,6 +163,13 @@ static void usage(struct adapter *a, struct l2_usage *out)
     inner->ops->usage(inner, out);
 }
 
+static size_t force_unlock(struct adapter *a, const char *key)
+{
+    struct adapter *inner = to_fault(a)->inner;
+
+    return inner->ops->force_unlock(inner, key);
+}
+
 static json_t *status(struct adapter *a)
 {
     struct fault *f = to_fault(a);
@@ -195,6 +202,8 @@ static void hide_missing(struct adapter_ops *ops, const struct adapter_ops *inne
         ops->link_file = NULL;
     if (!inner->usage)
         ops->usage = NULL;
+    if (!inner->force_unlock)
+        ops->force_unlock = NULL;
 }
 
 static int check(const void *config, struct text *err)
@@ -405,7 +414,7 @@ static const struct conf_opt options[] = {
     .query_lookup = query_lookup, .submit_unlock = submit_unlock, .submit_load = submit_load,      \
     .query_load = query_load, .rename = fault_rename, .remove = fault_remove,                      \
     .make_dir = make_dir, .set_attr = set_attr, .list = list_all, .open_file = open_file,          \
-    .link_file = link_file, .usage = usage, .status = status
+    .link_file = link_file, .usage = usage, .force_unlock = force_unlock, .status = status
 
 const struct adapter_ops fault_adapter = {
     .name = "fault", .summary = "wraps another adapter and injects faults, for tests", FAULT_OPS};

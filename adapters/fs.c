@@ -402,6 +402,11 @@ static void fs_usage(struct adapter *a, struct l2_usage *out)
     out->locked = keylocks_count(fs_of(a)->locks);
 }
 
+static size_t fs_force_unlock(struct adapter *a, const char *key)
+{
+    return keylocks_drop(fs_of(a)->locks, key);
+}
+
 static json_t *fs_status(struct adapter *a)
 {
     struct fs *f = fs_of(a);
@@ -441,5 +446,6 @@ const struct adapter_ops fs_adapter = {
     .open_file = fs_open_file,
     .link_file = fs_link_file,
     .usage = fs_usage,
+    .force_unlock = fs_force_unlock,
     .status = fs_status,
 };

@@ -183,6 +183,7 @@ void fs_space_usage(struct fs_space *s, struct l2_usage *out)
     refresh_locked(s);
     out->used = s->used;
     out->objects = s->objects;
+    out->reserved = s->reserved;
     out->capacity = s->limit == UINT64_MAX ? 0 : s->limit;
     out->fs_size = s->fs_size;
     out->fs_avail = s->fs_avail;

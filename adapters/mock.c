@@ -298,6 +298,11 @@ static void mock_usage(struct adapter *a, struct l2_usage *out)
     mock_table_usage(to_mock(a)->table, out);
 }
 
+static size_t mock_force_unlock(struct adapter *a, const char *key)
+{
+    return keylocks_drop(to_mock(a)->locks, key);
+}
+
 static json_t *mock_status(struct adapter *a)
 {
     struct l2_usage u;
@@ -421,5 +426,6 @@ const struct adapter_ops mock_adapter = {
     .set_attr = mock_set_attr,
     .list = mock_list,
     .usage = mock_usage,
+    .force_unlock = mock_force_unlock,
     .status = mock_status,
 };

@@ -108,6 +108,9 @@ struct adapter_ops {
     /* Gives an open O_TMPFILE file of open_file the name `key`. */
     int (*link_file)(struct adapter *a, int fd, const char *key);
     void (*usage)(struct adapter *a, struct l2_usage *out);
+    /* Drops every lock of a key, whoever took them; how many there were. Who lost one may still
+     * unlock: that is floored at 0. */
+    size_t (*force_unlock)(struct adapter *a, const char *key);
     /* At least {"is_healthy": bool, "type": name}; new reference. */
     json_t *(*status)(struct adapter *a);
 };

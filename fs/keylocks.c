@@ -99,6 +99,22 @@ void keylocks_put(struct keylocks *l, const char *key)
     free(k);
 }
 
+size_t keylocks_drop(struct keylocks *l, const char *key)
+{
+    uint64_t value = key_hash(key);
+    struct keylock *k;
+    size_t count;
+
+    LOCKED_SCOPE(&l->lock);
+    k = find_locked(l, key, value);
+    if (!k)
+        return 0;
+    count = k->count;
+    hash_remove(&l->table, &k->node);
+    free(k);
+    return count;
+}
+
 bool keylocks_held(struct keylocks *l, const char *key)
 {
     uint64_t value = key_hash(key);

@@ -61,6 +61,7 @@ struct l2_store_result {
 struct l2_usage {
     uint64_t used;     /* bytes of objects held */
     uint64_t capacity; /* 0: unknown or unlimited, no eviction signal */
+    uint64_t reserved; /* set aside for stores under way, not in `used`; the sum fits `capacity` */
     uint64_t objects;
     uint64_t locked; /* distinct locked keys */
     /* What statvfs should show for this tier, bytes; 0: nothing to say. */

@@ -241,6 +241,13 @@ json_t *tier_status(struct tier *t)
     return status;
 }
 
+size_t tier_force_unlock(struct tier *t, const char *key)
+{
+    const struct adapter_ops *ops = t->adapter->ops;
+
+    return ops->force_unlock ? ops->force_unlock(t->adapter, key) : 0;
+}
+
 bool tier_has_files(const struct tier *t)
 {
     return t->adapter->ops->open_file != NULL;

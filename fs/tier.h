@@ -47,6 +47,8 @@ int tier_set_attr(struct tier *t, const char *key, const struct l2_attr *attr,
 int tier_list(struct tier *t, l2_list_fn *fn, void *arg);
 int tier_open_file(struct tier *t, const char *key, int flags, const struct l2_attr *attr, int *fd);
 int tier_link_file(struct tier *t, int fd, const char *key);
+/* How many locks the key had; 0 where the adapter has none. */
+size_t tier_force_unlock(struct tier *t, const char *key);
 bool tier_has_files(const struct tier *t); /* open_file is there: state `disk` is possible */
 
 #endif

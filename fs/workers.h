@@ -45,8 +45,9 @@ struct keylocks;
 
 struct keylocks *keylocks_create(void); /* NULL on no memory */
 void keylocks_destroy(struct keylocks *l);
-int keylocks_get(struct keylocks *l, const char *key);  /* +1; 0 or -ENOMEM */
-void keylocks_put(struct keylocks *l, const char *key); /* -1, floored at 0 */
+int keylocks_get(struct keylocks *l, const char *key);     /* +1; 0 or -ENOMEM */
+void keylocks_put(struct keylocks *l, const char *key);    /* -1, floored at 0 */
+size_t keylocks_drop(struct keylocks *l, const char *key); /* to 0; how many there were */
 bool keylocks_held(struct keylocks *l, const char *key);
 size_t keylocks_count(struct keylocks *l); /* distinct locked keys */
 

@@ -10,7 +10,7 @@
 static const struct conform_case cases[] = {
     {.name = "null",
      .spec = "{\"type\": \"null\"}",
-     .lacks = "rename make_dir set_attr list open_file link_file usage status"},
+     .lacks = "rename make_dir set_attr list open_file link_file usage force_unlock status"},
     {.name = "mock",
      .spec = "{\"type\": \"mock\", \"max_size_gb\": 1, \"mock_bandwidth_gb\": 1000}",
      .lacks = "open_file link_file"},
@@ -28,7 +28,7 @@ static const struct conform_case cases[] = {
      .plain_files = true},
     {.name = "fault_inject over null",
      .spec = "{\"type\": \"fault_inject\", \"inner\": {\"type\": \"null\"}}",
-     .lacks = "rename make_dir set_attr list open_file link_file usage"},
+     .lacks = "rename make_dir set_attr list open_file link_file usage force_unlock"},
 };
 
 const struct conform_case *conform;
@@ -52,9 +52,11 @@ static bool is_there(const char *op)
         const char *name;
         bool there;
     } all[] = {
-        {"rename", o->rename},       {"remove", o->remove}, {"make_dir", o->make_dir},
-        {"set_attr", o->set_attr},   {"list", o->list},     {"open_file", o->open_file},
-        {"link_file", o->link_file}, {"usage", o->usage},   {"status", o->status},
+        {"rename", o->rename},       {"remove", o->remove},
+        {"make_dir", o->make_dir},   {"set_attr", o->set_attr},
+        {"list", o->list},           {"open_file", o->open_file},
+        {"link_file", o->link_file}, {"usage", o->usage},
+        {"status", o->status},       {"force_unlock", o->force_unlock},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(all); i++)

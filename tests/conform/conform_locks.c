@@ -156,6 +156,27 @@ START_TEST(usage_counts_locked_keys)
 }
 END_TEST
 
+START_TEST(force_unlock_drops_every_lock)
+{
+    if (!conform_can("force_unlock"))
+        return;
+    store_k();
+    ck_assert_int_eq(rig_store(&rig, "other", SIZE, 1), 0);
+    ck_assert_uint_eq(rig.a->ops->force_unlock(rig.a, "k"), 0);
+    for (int i = 0; i < 3; i++)
+        rig_lookup(&rig, "k", NULL);
+    rig_lookup(&rig, "other", NULL);
+    ck_assert_uint_eq(rig.a->ops->force_unlock(rig.a, "k"), 3);
+    ck_assert(is_locked("other"));
+    rig_unlock(&rig, "k"); /* of one who does not know */
+    rig_lookup(&rig, "k", NULL);
+    ck_assert(is_locked("k"));
+    ck_assert_uint_eq(rig.a->ops->force_unlock(rig.a, "k"), 1);
+    ck_assert(!is_locked("k"));
+    rig_unlock(&rig, "other");
+}
+END_TEST
+
 void conform_add_locks(Suite *s)
 {
     conform_add(s, "locks",
@@ -163,5 +184,5 @@ void conform_add_locks(Suite *s)
                       locks_count_occurrences_in_one_lookup, unlock_counts_occurrences_in_one_call,
                       locks_add_up_over_tasks, unlock_stops_at_zero, a_miss_takes_no_lock,
                       a_load_takes_no_lock, a_locked_key_can_be_loaded_and_replaced,
-                      usage_counts_locked_keys));
+                      usage_counts_locked_keys, force_unlock_drops_every_lock));
 }

@@ -337,6 +337,10 @@ START_TEST(keylocks_count_and_stop_at_zero)
     keylocks_put(l, "k");
     ck_assert_int_eq(keylocks_get(l, "k"), 0);
     ck_assert(keylocks_held(l, "k"));
+    ck_assert_int_eq(keylocks_get(l, "k"), 0);
+    ck_assert_uint_eq(keylocks_drop(l, "k"), 2);
+    ck_assert_uint_eq(keylocks_drop(l, "k"), 0);
+    ck_assert(!keylocks_held(l, "k"));
     keylocks_destroy(l);
     keylocks_destroy(NULL);
 }
