@@ -48,6 +48,7 @@ struct l2fs {
 
     struct l1 l1;              /* ns->lock */
     struct list waiters;       /* ns->lock; every queued waiter, by all_link */
+    struct list tenants;       /* ns->lock; tenant.h */
     struct list space_waiters; /* ns->lock; creates and loads that wait for L1 space */
     struct list retries;       /* ns->lock; struct store_work to try again later */
     bool evict_posted;         /* ns->lock */

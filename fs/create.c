@@ -7,6 +7,7 @@
 
 #include "core.h"
 #include "log.h"
+#include "tenant.h"
 
 static struct inode *new_file_locked(struct l2fs *fs, const struct vfs_new *n)
 {
@@ -37,6 +38,7 @@ static int install_locked(struct l2fs *fs, const struct vfs_new *n, struct inode
         return err;
     if (!n->name)
         ns_orphan(fs->ns, inode);
+    tenant_note_locked(fs, inode);
     inode->nlookup++;
     if (h) {
         h->inode = inode;
@@ -156,13 +158,16 @@ static int open_existing(struct l2fs *fs, const struct vfs_new *n, struct waiter
 
 static int admit_locked(struct l2fs *fs, const struct vfs_new *n, struct waiter *w)
 {
+    int err;
+
     if (n->dir->dir->reserved)
         return -EPERM;
     if (n->dir != fs->ns->root && !n->dir->names)
         return -ENOENT;
     if (strlen(n->name ? n->name : "") > KEY_NAME_MAX)
         return -ENAMETOOLONG;
-    return space_locked(fs, n->dir->dir->expect, w, fs->cfg->space_wait, -ENOSPC);
+    err = tenant_admit_locked(fs, n->dir, n->dir->dir->expect, w);
+    return err ? err : space_locked(fs, n->dir->dir->expect, w, fs->cfg->space_wait, -ENOSPC);
 }
 
 static int create(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, struct handle *h,

@@ -8,6 +8,7 @@
 
 #include "core.h"
 #include "log.h"
+#include "tenant.h"
 
 bool name_is_temporary(const struct l2fs *fs, const struct dentry *d)
 {
@@ -84,6 +85,7 @@ int file_begin_locked(struct l2fs *fs, struct inode *inode, uint64_t expected)
     l1_remove(&fs->l1, o);
     list_push_back(&fs->l1.writing, &o->lru);
     l1_promise(&fs->l1, o, expected);
+    tenant_note_locked(fs, inode);
     return 0;
 }
 
@@ -122,6 +124,7 @@ void file_refresh_locked(struct l2fs *fs, struct inode *inode)
     inode->size = (uint64_t)st.st_size;
     inode->blocks = (uint64_t)st.st_blocks;
     inode->mtime = st.st_mtim;
+    tenant_note_locked(fs, inode);
 }
 
 /* Every name, NUL-terminated, one after the other. */
@@ -234,6 +237,7 @@ void file_lost_locked(struct l2fs *fs, struct inode *inode)
     }
     if (inode->object)
         l1_remove(&fs->l1, inode->object);
+    tenant_note_locked(fs, inode);
     state_move(&inode->state, STATE_DISCARDED);
 }
 

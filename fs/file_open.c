@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "core.h"
 #include "log.h"
+#include "tenant.h"
 
 struct handle *handle_create(struct inode *inode, int flags, const struct caller *c)
 {
@@ -79,6 +80,7 @@ static int truncate_in_place_locked(struct l2fs *fs, struct inode *inode)
     o->charged = 0;
     inode->size = inode->blocks = 0;
     inode->has_crc = false;
+    tenant_note_locked(fs, inode);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "core.h"
 #include "expire.h"
 #include "log.h"
+#include "tenant.h"
 #include "units.h"
 
 #define STORE_BYTES_MAX (256 * MIB)
@@ -134,6 +135,7 @@ static void register_metrics(struct l2fs *fs)
 static void init_lists(struct l2fs *fs)
 {
     list_init(&fs->waiters);
+    list_init(&fs->tenants);
     list_init(&fs->space_waiters);
     list_init(&fs->retries);
     keyguard_init(&fs->guard);
@@ -167,6 +169,7 @@ static void destroy(struct l2fs *fs, bool keep)
     if (fs->pinner)
         ns_walk(fs->ns->root, unpin_one, fs);
     ns_destroy(fs->ns);
+    tenants_fini(fs);
     pinner_destroy(fs->pinner);
     staging_close(fs->staging, keep);
     keyguard_fini(&fs->guard);
@@ -190,6 +193,8 @@ static int build(struct l2fs *fs, struct text *err)
         return rc;
     }
     rc = ns_create(&fs->ns);
+    if (!rc)
+        rc = tenants_init(fs);
     if (!rc)
         rc = events_create(&fs->events);
     if (!rc)

@@ -118,6 +118,7 @@ fs_sources = \
 	fs/store_ctl.h \
 	fs/taskq.c \
 	fs/taskq.h \
+	fs/tenant.c \
 	fs/tenant.h \
 	fs/text.c \
 	fs/text.h \

@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "core.h"
 #include "log.h"
+#include "tenant.h"
 
 static int checked_dir(const struct l2fs *fs, const struct inode *dir)
 {
@@ -96,8 +97,10 @@ int vfs_mkdir(struct l2fs *fs, const struct vfs_new *n, struct inode **out)
         err = make_dir_in_tiers(fs, key, &attr);
     if (err) {
         lock(&fs->ns->lock);
-        if (inode->names && inode->dir->live == 0)
+        if (inode->names && inode->dir->live == 0) {
+            tenant_set_quota_locked(fs, inode, 0);
             ns_unlink(fs->ns, inode->names);
+        }
         inode->nlookup--;
         ns_forget_unused(fs->ns, inode);
         unlock(&fs->ns->lock);
@@ -126,6 +129,7 @@ static int remove_dir_locked(struct l2fs *fs, struct inode *dir, const char *nam
         return -ENAMETOOLONG;
     strcat(key, "/");
     turn_enter_locked(fs, turn, key, NULL);
+    tenant_set_quota_locked(fs, inode, 0);
     ns_unlink(fs->ns, d);
     ns_forget_unused(fs->ns, inode);
     return 0;
@@ -162,6 +166,7 @@ void file_unlink_locked(struct l2fs *fs, struct dentry *d, bool keep_record)
 
     ns_unlink(fs->ns, d);
     if (inode->names) {
+        tenant_note_locked(fs, inode);
         if (o && inode->state == STATE_RESIDENT && !o->dirty)
             file_record_locked(fs, o, RECORD_PUBLISHED);
         return;
@@ -175,6 +180,7 @@ void file_unlink_locked(struct l2fs *fs, struct dentry *d, bool keep_record)
         wake_locked(fs, &o->waiters, 0);
     }
     inode->tiers = 0;
+    tenant_note_locked(fs, inode);
     state_move(&inode->state, STATE_DISCARDED);
     file_settle_locked(fs, inode);
 }
@@ -277,6 +283,7 @@ static int link_locked(struct l2fs *fs, struct inode *inode, struct inode *dir, 
     if (err)
         return err;
     inode->nlookup++;
+    tenant_note_locked(fs, inode);
     if (!o)
         return 0;
     publish_early_locked(fs, o);
@@ -307,6 +314,7 @@ int vfs_link(struct l2fs *fs, struct inode *inode, struct inode *dir, const char
     lock(&fs->ns->lock);
     if (err) {
         ns_unlink(fs->ns, ns_find(fs->ns, dir, name));
+        tenant_note_locked(fs, inode);
         inode->nlookup--;
     } else {
         inode->tiers |= 1u << fs->disk_tier;

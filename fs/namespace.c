@@ -233,6 +233,8 @@ int ns_link(struct namespace *ns, struct inode *dir, const char *name, struct in
         dir->dir->subdirs++;
         dir->nlink++;
         ns->dirs++;
+        if (!inode->tenant)
+            inode->tenant = dir->tenant;
     } else {
         inode->nlink++;
         ns->files += inode->nlink == 1;
@@ -269,8 +271,11 @@ void ns_unlink(struct namespace *ns, struct dentry *d)
     ns_touch(dir, true);
     ns_touch(inode, false);
     free(d);
-    if (!inode->names)
+    if (!inode->names) {
         ns_orphan(ns, inode);
+        if (inode->dir)
+            inode->tenant = ns->root->tenant; /* its own may be gone before it is */
+    }
 }
 
 void ns_forget_unused(struct namespace *ns, struct inode *inode)

@@ -18,6 +18,7 @@ struct dir;
 struct store_work;
 struct vfile;
 struct inode;
+struct tenant;
 
 /* A name in a directory. Constant once linked, but for the links themselves. */
 struct dentry {
@@ -57,6 +58,8 @@ struct inode {
     struct dir *dir;           /* directories */
     const struct vfile *vfile; /* files below .l2fs */
     struct extra *extra;
+    struct tenant *tenant; /* tenant.h: of files NULL while they are not counted */
+    uint64_t counted;      /* bytes that its tenant counts for it */
     uint64_t size;
     uint64_t blocks; /* of 512 bytes */
     struct timespec atime, mtime, ctime;

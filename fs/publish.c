@@ -11,6 +11,7 @@
 #include "checksum.h"
 #include "core.h"
 #include "log.h"
+#include "tenant.h"
 
 /* A write fails when less than one page is left, but a huge folio may be charged for a moment. */
 #define TIGHT_BYTES (4 * MIB)
@@ -69,6 +70,7 @@ static bool refuse_locked(struct l2fs *fs, struct object *o, const char *why, in
         state_move(&inode->state, STATE_EVICTED);
         inode->size = o->clean_size;
         inode->blocks = (o->clean_size + 511) / 512;
+        tenant_note_locked(fs, inode);
     } else if (inode->names) {
         file_lost_locked(fs, inode);
     }
@@ -92,13 +94,14 @@ bool publish_locked(struct l2fs *fs, struct object *o)
     }
     if (first && o->aborted && !o->fsynced)
         return refuse_locked(fs, o, "its writer was killed half way, so it may be cut short", -EIO);
-    file_refresh_locked(fs, inode);
     if (first) {
         l1_unpromise(&fs->l1, o);
         l1_remove(&fs->l1, o);
         state_move(&inode->state, STATE_RESIDENT);
-        l1_add(&fs->l1, o);
     }
+    file_refresh_locked(fs, inode);
+    if (first)
+        l1_add(&fs->l1, o);
     o->published = true;
     o->want_gen++;
     learn_size_locked(inode);
@@ -113,10 +116,10 @@ void publish_early_locked(struct l2fs *fs, struct object *o)
 
     if (inode->state != STATE_WRITING)
         return;
-    file_refresh_locked(fs, inode);
     l1_unpromise(&fs->l1, o);
     l1_remove(&fs->l1, o);
     state_move(&inode->state, STATE_RESIDENT);
+    file_refresh_locked(fs, inode);
     l1_add(&fs->l1, o);
     o->published = true;
     o->dirty = true;

@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "core.h"
 #include "log.h"
+#include "tenant.h"
 
 struct move {
     struct dentry *from, *to; /* `to` may be NULL */
@@ -88,6 +89,7 @@ static int move_name_locked(struct l2fs *fs, const struct vfs_rename *r, struct 
     int err;
 
     if (target && target->dir) {
+        tenant_set_quota_locked(fs, target, 0);
         ns_unlink(fs->ns, m->to);
         ns_forget_unused(fs->ns, target);
     } else if (target) {
@@ -101,6 +103,7 @@ static int move_name_locked(struct l2fs *fs, const struct vfs_rename *r, struct 
     if (o && o->storing_name == m->from)
         o->storing_name = made;
     ns_unlink(fs->ns, m->from);
+    tenant_note_locked(fs, m->inode);
     m->to = made;
     if (m->dir) { /* link and unlink of the same inode cancel out but for the count of names */
         m->inode->nlink = 2 + m->inode->dir->subdirs;
@@ -135,6 +138,9 @@ static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct mov
         return err;
     if (m->to && m->to->inode == m->inode)
         return 1; /* two names of one file: nothing to do, says POSIX */
+    err = tenant_move_locked(fs, m->from, r->to_dir, m->to);
+    if (err)
+        return err;
     m->in_l2 = m->dir || name_in_l2(m->from);
     m->drop_l2 = m->to && !m->dir && name_in_l2(m->to);
     if (m->dir)

@@ -5,6 +5,7 @@
 
 #include "core.h"
 #include "log.h"
+#include "tenant.h"
 #include "xattr.h"
 
 struct scan {
@@ -110,13 +111,14 @@ static int add_file_locked(struct scan *s, const struct l2_entry *e)
         err = ns_link(ns, dir, name, inode, &d);
     dir->mtime = dir->ctime = was; /* found, not made now */
     inode->ctime = ctime;
-    if (err)
+    if (err) {
         ns_forget_unused(ns, inode);
-    else
-        s->fs->found++;
-    if (!err)
-        d->in_l2 = true;
-    return err;
+        return err;
+    }
+    tenant_note_locked(s->fs, inode);
+    s->fs->found++;
+    d->in_l2 = true;
+    return 0;
 }
 
 static bool on_entry(void *arg, const struct l2_entry *e)
