@@ -18,7 +18,7 @@
     "dynamo-kvbm-disk-cache-??????:rank_*_world_*.kv:kv_cache.data:dfs_shard_*.data:layer-*.kvc:"  \
     "shard-[0-9][0-9][0-9][0-9][0-9][0-9].dat:obj_*_????.bin:hicache.*.bin:flexkv_ssd_cache_*.bin"
 
-static const char *const policies[] = {"LRU", "FIFO", "noop", NULL};
+static const char *const policies[] = {"LRU", "FIFO", "S3-FIFO", "noop", NULL};
 static const char *const open_modes[] = {"wait", "stream", NULL};
 static const char *const corrupt_modes[] = {"miss", "eio", NULL};
 static const char *const pin_modes[] = {"off", "mlock", "cuda", "auto", NULL};

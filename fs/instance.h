@@ -13,7 +13,7 @@
 enum open_mode { OPEN_WAIT, OPEN_STREAM };
 enum corrupt_mode { CORRUPT_MISS, CORRUPT_EIO };
 enum pin_mode { PIN_OFF, PIN_MLOCK, PIN_CUDA, PIN_AUTO };
-enum evict_policy { EVICT_LRU, EVICT_FIFO, EVICT_NOOP };
+enum evict_policy { EVICT_LRU, EVICT_FIFO, EVICT_S3FIFO, EVICT_NOOP };
 
 struct l2fs_config {
     char *name;    /* of the instance: names staging directory and lock; default from SPEC or DIR */

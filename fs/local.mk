@@ -91,6 +91,7 @@ fs_sources = \
 	fs/options_name.c \
 	fs/options_spec.c \
 	fs/options_split.c \
+	fs/order.c \
 	fs/order.h \
 	fs/pin.c \
 	fs/pin.h \

@@ -25,6 +25,7 @@ unit_tests = \
 	tests/unit/test_null \
 	tests/unit/test_options \
 	tests/unit/test_options_spec \
+	tests/unit/test_order \
 	tests/unit/test_status \
 	tests/unit/test_taskq \
 	tests/unit/test_text \
