@@ -124,8 +124,9 @@ static void apply_to_file_locked(struct l2fs *fs, struct inode *inode, unsigned 
 static void apply_to_tiers(struct l2fs *fs, const char *key, const struct l2_attr *attr,
                            unsigned mask)
 {
-    for (size_t i = 0; i < fs->ntiers; i++)
-        tier_set_attr(fs->tiers[i], key, attr, NULL, mask);
+    TIERS_HELD(held, &fs->tiers, fs->tiers.present);
+
+    tiers_each(i, held.mask) tier_set_attr(fs->tiers.tier[i], key, attr, NULL, mask);
 }
 
 static bool key_in_l2_locked(struct l2fs *fs, struct inode *inode, char key[KEY_PATH_MAX + 2])
@@ -182,14 +183,16 @@ int vfs_setattr(struct l2fs *fs, struct inode *inode, const struct stat *st, uns
 
 int vfs_statfs(struct l2fs *fs, struct statvfs *out)
 {
+    TIERS_HELD(held, &fs->tiers, fs->tiers.keeping);
     struct l2_usage u = {0};
     uint64_t size, used;
 
     staging_space(fs->staging, &used, &size);
-    for (size_t i = 0; i < fs->ntiers && !u.fs_size; i++) {
-        if (!(fs->keeping_tiers & (1u << i)))
-            continue;
-        tier_usage(fs->tiers[i], &u);
+    tiers_each(i, held.mask)
+    {
+        if (u.fs_size)
+            break;
+        tier_usage(fs->tiers.tier[i], &u);
         if (!u.fs_size && u.capacity) {
             u.fs_size = u.capacity;
             u.fs_avail = u.capacity - MIN(u.used, u.capacity);

@@ -12,11 +12,10 @@
 #include "load_ctl.h"
 #include "namespace.h"
 #include "store_ctl.h"
+#include "tiers.h"
 #include "vfs.h"
 #include "virtual.h"
 
-#define TIERS_MAX 32
-#define TIER_NAME_MAX 80
 #define TICK_NS (100 * NSEC_PER_MSEC)
 
 struct l2fs {
@@ -25,13 +24,8 @@ struct l2fs {
     struct namespace *ns;
     struct staging *staging;
     struct pinner *pinner; /* NULL: pin=off */
-    struct tier *tiers[TIERS_MAX];
-    size_t ntiers;
-    char tier_names[TIERS_MAX][TIER_NAME_MAX];
-    uint32_t all_tiers;     /* bit per tier */
-    uint32_t keeping_tiers; /* those without L2_DISCARDS */
-    int disk_tier;          /* index of the tier that serves state `disk`, or -1 */
-    uint64_t signature;     /* of the tier list, for records */
+    struct tiers tiers;
+    uint64_t signature; /* ns->lock; of the active tiers, for records */
 
     struct loop *loop;
     struct mailbox *mailbox;
@@ -93,6 +87,8 @@ void turn_leave(struct l2fs *fs, struct turn *t);
 bool object_clean_locked(const struct inode *inode);
 bool name_is_temporary(const struct l2fs *fs, const struct dentry *d);
 bool name_in_l2(const struct dentry *d); /* some tier may hold bytes under it */
+int file_disk_tier(
+    const struct inode *inode); /* of a file of state `disk`; -1: removed meanwhile */
 int file_begin_locked(struct l2fs *fs, struct inode *inode, uint64_t expected);
 void file_refresh_locked(struct l2fs *fs, struct inode *inode);            /* size, blocks, mtime */
 void file_record_locked(struct l2fs *fs, struct object *o, uint32_t kind); /* 0: not whole */
@@ -141,8 +137,9 @@ int evict_one_locked(struct l2fs *fs, struct object *o);
 int space_locked(struct l2fs *fs, uint64_t bytes, struct waiter *w, uint64_t timeout, int error);
 
 /* ---- start (adopt.c, scan.c) ---- */
-int scan_tiers(struct l2fs *fs);    /* fills the tree with what persistent tiers hold */
-int adopt_staging(struct l2fs *fs); /* what a crash left in L1 */
-void adopt_store(struct l2fs *fs);  /* queues what of it is not in L2 */
+int scan_tiers(struct l2fs *fs);             /* fills the tree with what persistent tiers hold */
+int scan_tier(struct l2fs *fs, size_t slot); /* one of them; also beside a running front */
+int adopt_staging(struct l2fs *fs);          /* what a crash left in L1 */
+void adopt_store(struct l2fs *fs);           /* queues what of it is not in L2 */
 
 #endif

@@ -22,7 +22,7 @@ static struct inode *new_file_locked(struct l2fs *fs, const struct vfs_new *n)
 
 static bool wants_disk(const struct l2fs *fs, const struct vfs_new *n)
 {
-    if (fs->disk_tier < 0)
+    if (tiers_disk(&fs->tiers) < 0)
         return false;
     return !n->name || n->dir->dir->place_disk ||
            (fs->cfg->disk && text_match_globs(fs->cfg->disk, n->name));
@@ -86,8 +86,13 @@ static int disk_key_locked(const struct vfs_new *n, char key[KEY_PATH_MAX + 2])
     return 0;
 }
 
-static int adopt_disk_locked(struct l2fs *fs, const struct vfs_new *n, int *fd, struct handle *h,
-                             struct inode **out)
+struct disk_file {
+    int fd;
+    int slot; /* of the tier whose file it is */
+};
+
+static int adopt_disk_locked(struct l2fs *fs, const struct vfs_new *n, struct disk_file *file,
+                             struct handle *h, struct inode **out)
 {
     struct inode *inode = new_file_locked(fs, n);
     struct object *o = inode ? object_create(inode) : NULL;
@@ -98,8 +103,8 @@ static int adopt_disk_locked(struct l2fs *fs, const struct vfs_new *n, int *fd, 
         err = install_locked(fs, n, inode, h);
     }
     if (!err) {
-        o->disk_fd = steal_fd(fd);
-        inode->tiers = n->name ? 1u << fs->disk_tier : 0;
+        o->disk_fd = steal_fd(&file->fd);
+        inode->tiers = 1u << file->slot;
         file_refresh_locked(fs, inode);
         *out = inode;
         return 0;
@@ -115,24 +120,28 @@ static int create_on_disk(struct l2fs *fs, const struct vfs_new *n, struct handl
     struct l2_attr attr = {
         .mode = S_IFREG | (n->mode & 07777), .uid = n->caller.uid, .gid = n->caller.gid};
     int flags = n->name ? O_RDWR | O_CREAT : O_RDWR | O_TMPFILE;
-    AUTO_CLOSE int fd = -1;
+    struct disk_file file = {-1, tiers_disk(&fs->tiers)};
+    TIERS_HELD(held, &fs->tiers, file.slot < 0 ? 0 : 1u << file.slot);
     char key[KEY_PATH_MAX + 2];
-    int err, opened;
+    int err;
 
     lock(&fs->ns->lock);
     err = disk_key_locked(n, key);
     unlock(&fs->ns->lock);
+    if (!err && !held.mask)
+        err = -EIO; /* its tier was removed just now */
     if (err)
         return err;
     clock_gettime(CLOCK_REALTIME, &attr.mtime);
     attr.atime = attr.mtime;
-    opened = -1;
-    err = tier_open_file(fs->tiers[fs->disk_tier], key, flags, &attr, &opened);
+    err = tier_open_file(fs->tiers.tier[file.slot], key, flags, &attr, &file.fd);
     if (err)
         return err;
-    fd = opened;
-    LOCKED_SCOPE(&fs->ns->lock);
-    return adopt_disk_locked(fs, n, &fd, h, out);
+    lock(&fs->ns->lock);
+    err = adopt_disk_locked(fs, n, &file, h, out);
+    unlock(&fs->ns->lock);
+    auto_close(&file.fd);
+    return err;
 }
 
 static int open_existing(struct l2fs *fs, const struct vfs_new *n, struct waiter *w,

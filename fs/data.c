@@ -289,7 +289,8 @@ int vfs_fsync(struct l2fs *fs, struct inode *inode, struct waiter *w)
     }
     LOCKED_SCOPE(&fs->ns->lock);
     o = inode->object;
-    if (!o || !fs->ntiers || (inode->state != STATE_RESIDENT && inode->state != STATE_WRITING))
+    if (!o || !fs->tiers.active ||
+        (inode->state != STATE_RESIDENT && inode->state != STATE_WRITING))
         return 0;
     if (!w->deadline)
         fsync_start_locked(fs, inode, w);

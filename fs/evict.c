@@ -26,7 +26,7 @@ static bool evictable(const struct l2fs *fs, const struct object *o, uint64_t no
     if (inode->state != STATE_RESIDENT || o->opens || inode->busy || o->store ||
         !list_empty(&o->waiters) || inode_pinned(inode, now))
         return false;
-    return fs->ntiers ? object_clean_locked(inode) : !o->dirty;
+    return fs->tiers.active ? object_clean_locked(inode) : !o->dirty;
 }
 
 /* Takes the object out of L1; its staging file is the caller's to remove. */

@@ -44,14 +44,6 @@ static bool removable(const struct inode *inode, uint64_t now)
     return !(o && o->opens) && !inode_pinned(inode, now);
 }
 
-static void remove_in_tiers(struct l2fs *fs, const char *key)
-{
-    const char *keys[1] = {key};
-
-    for (size_t i = 0; i < fs->ntiers; i++)
-        tier_remove(fs->tiers[i], keys, 1, NULL); /* has logged what went wrong */
-}
-
 /* Removes one name. False: it was the last, or the file is in use again. */
 static bool remove_name(struct l2fs *fs, struct inode *inode)
 {
@@ -71,7 +63,7 @@ static bool remove_name(struct l2fs *fs, struct inode *inode)
     if (!turn.used)
         return false;
     if (!turn_wait(fs, &turn))
-        remove_in_tiers(fs, key);
+        tiers_remove(&fs->tiers, key); /* has logged what went wrong */
     turn_leave(fs, &turn);
     return more;
 }

@@ -20,6 +20,11 @@ bool name_in_l2(const struct dentry *d)
     return d->in_l2 || d->inode->state == STATE_DISK;
 }
 
+int file_disk_tier(const struct inode *inode)
+{
+    return inode->tiers ? __builtin_ctz(inode->tiers) : -1;
+}
+
 void file_key(const struct inode *inode, char out[KEY_PATH_MAX + 2])
 {
     if (!inode->names || ns_path(inode->names, out) < 0)

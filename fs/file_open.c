@@ -192,13 +192,20 @@ static bool disk_ready_locked(const struct inode *inode)
     return inode->state != STATE_DISK || (inode->object && inode->object->disk_fd >= 0);
 }
 
+static int open_in_tier(struct l2fs *fs, int slot, const char *key, int *fd)
+{
+    TIERS_HELD(held, &fs->tiers, slot < 0 ? 0 : 1u << slot);
+
+    return held.mask ? tier_open_file(fs->tiers.tier[slot], key, O_RDWR, NULL, fd) : -ESTALE;
+}
+
 /* Opens the file behind a `disk` object, in turn with renames of its key. The last release may close
  * it again before the caller has ns->lock. */
 static int attach_disk(struct l2fs *fs, struct inode *inode)
 {
     char key[KEY_PATH_MAX + 2];
     struct turn turn = {0};
-    int fd = -1, err;
+    int fd = -1, slot, err;
 
     lock(&fs->ns->lock);
     if (disk_ready_locked(inode)) {
@@ -206,12 +213,13 @@ static int attach_disk(struct l2fs *fs, struct inode *inode)
         return 0;
     }
     file_key(inode, key);
+    slot = file_disk_tier(inode);
     inode->busy++;
     turn_enter_locked(fs, &turn, key, NULL);
     unlock(&fs->ns->lock);
     err = turn_wait(fs, &turn);
     if (!err)
-        err = tier_open_file(fs->tiers[fs->disk_tier], key, O_RDWR, NULL, &fd);
+        err = open_in_tier(fs, slot, key, &fd);
     turn_leave(fs, &turn);
     lock(&fs->ns->lock);
     inode->busy--;

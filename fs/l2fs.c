@@ -50,47 +50,21 @@ static int open_staging(struct l2fs *fs, struct text *err)
     return rc;
 }
 
-static const char *instance_name(json_t *spec, size_t i, char buf[TIER_NAME_MAX])
-{
-    const char *type = json_string_value(json_object_get(spec, "type"));
-
-    if (i == 0)
-        snprintf(buf, TIER_NAME_MAX, "%s", type ? type : "?");
-    else
-        snprintf(buf, TIER_NAME_MAX, "%s.%zu", type ? type : "?", i);
-    return buf;
-}
-
 static int open_tiers(struct l2fs *fs, struct text *err)
 {
+    struct adapter_env env = {fs->staging, fs->metrics, NULL};
     size_t i;
     json_t *spec;
 
-    fs->disk_tier = -1;
     json_array_foreach(fs->cfg->l2, i, spec)
     {
-        struct adapter_env env = {fs->staging, fs->metrics, NULL};
-        char *text = json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS);
-        int rc;
+        int slot = tiers_open(&fs->tiers, &env, spec, err);
 
-        if (i == TIERS_MAX) {
-            free(text);
-            text_printf(err, "option l2: at most %d tiers", TIERS_MAX);
-            return -EINVAL;
-        }
-        env.instance = instance_name(spec, i, fs->tier_names[i]);
-        fs->signature = hash_bytes(text ? text : "", text ? strlen(text) : 0, fs->signature + i);
-        free(text);
-        rc = tier_open(&env, spec, &fs->tiers[i], err);
-        if (rc)
-            return rc;
-        fs->ntiers = i + 1;
-        fs->all_tiers |= 1u << i;
-        if (!(tier_flags(fs->tiers[i]) & L2_DISCARDS))
-            fs->keeping_tiers |= 1u << i;
-        if (fs->disk_tier < 0 && tier_has_files(fs->tiers[i]))
-            fs->disk_tier = (int)i;
+        if (slot < 0)
+            return slot;
+        tiers_move(&fs->tiers, (size_t)slot, TIER_ACTIVE);
     }
+    fs->signature = tiers_signature(&fs->tiers);
     return 0;
 }
 
@@ -98,16 +72,16 @@ static int start_controllers(struct l2fs *fs)
 {
     struct store_ctl_params s = {.loop = fs->loop,
                                  .mailbox = fs->mailbox,
-                                 .tiers = fs->tiers,
-                                 .ntiers = fs->ntiers,
+                                 .tiers = fs->tiers.tier,
+                                 .ntiers = (size_t)__builtin_popcount(fs->tiers.present),
                                  .max_bytes = STORE_BYTES_MAX,
                                  .max_jobs = STORE_JOBS_MAX,
                                  .owner = &fs->store_owner,
                                  .metrics = fs->metrics};
     struct load_ctl_params l = {.loop = fs->loop,
                                 .mailbox = fs->mailbox,
-                                .tiers = fs->tiers,
-                                .ntiers = fs->ntiers,
+                                .tiers = fs->tiers.tier,
+                                .ntiers = (size_t)__builtin_popcount(fs->tiers.present),
                                 .max_jobs = LOAD_JOBS_MAX,
                                 .metrics = fs->metrics};
     int err;
@@ -138,6 +112,7 @@ static void init_lists(struct l2fs *fs)
     list_init(&fs->tenants);
     list_init(&fs->space_waiters);
     list_init(&fs->retries);
+    tiers_init(&fs->tiers);
     keyguard_init(&fs->guard);
     lock_init(&fs->gone_lock);
     cond_init(&fs->stored_cond);
@@ -158,8 +133,7 @@ static void destroy(struct l2fs *fs, bool keep)
 {
     expire_stop(fs);
     status_detach(fs);
-    for (size_t i = 0; i < fs->ntiers; i++)
-        tier_close(fs->tiers[i]);
+    tiers_fini(&fs->tiers);
     store_ctl_destroy(fs->store_ctl);
     load_ctl_destroy(fs->load_ctl);
     store_retries_drop(fs);

@@ -127,6 +127,8 @@ fs_sources = \
 	fs/tier.h \
 	fs/tier_impl.h \
 	fs/tier_task.c \
+	fs/tiers.c \
+	fs/tiers.h \
 	fs/turn.c \
 	fs/units.c \
 	fs/units.h \

@@ -21,26 +21,14 @@ static int checked_dir(const struct l2fs *fs, const struct inode *dir)
 /* Tells every tier; tiers that keep no directories are fine. First real error. */
 static int make_dir_in_tiers(struct l2fs *fs, const char *key, const struct l2_attr *attr)
 {
+    TIERS_HELD(held, &fs->tiers, fs->tiers.active);
     int first = 0;
 
-    for (size_t i = 0; i < fs->ntiers; i++) {
-        int err = tier_make_dir(fs->tiers[i], key, attr);
+    tiers_each(i, held.mask)
+    {
+        int err = tier_make_dir(fs->tiers.tier[i], key, attr);
 
         if (err && err != -EOPNOTSUPP && !first)
-            first = err;
-    }
-    return first;
-}
-
-static int remove_in_tiers(struct l2fs *fs, const char *key)
-{
-    const char *keys[1] = {key};
-    int first = 0;
-
-    for (size_t i = 0; i < fs->ntiers; i++) {
-        int err = tier_remove(fs->tiers[i], keys, 1, NULL);
-
-        if (err && err != -EOPNOTSUPP && err != -ENOENT && !first)
             first = err;
     }
     return first;
@@ -148,7 +136,7 @@ int vfs_rmdir(struct l2fs *fs, struct inode *dir, const char *name)
         return err;
     err = turn_wait(fs, &turn);
     if (!err)
-        err = remove_in_tiers(fs, key);
+        err = tiers_remove(&fs->tiers, key);
     turn_leave(fs, &turn);
     if (err == -ENOTEMPTY) { /* files that are not ours, or came in behind the mount */
         log_warn("%s: removed here, but L2 still has something in it; it comes back at the next "
@@ -235,7 +223,7 @@ int vfs_unlink(struct l2fs *fs, struct inode *dir, const char *name)
         return err;
     err = turn_wait(fs, &turn);
     if (!err)
-        err = remove_in_tiers(fs, key);
+        err = tiers_remove(&fs->tiers, key);
     unlink_end(fs, inode);
     turn_leave(fs, &turn);
     return err;
@@ -244,22 +232,25 @@ int vfs_unlink(struct l2fs *fs, struct inode *dir, const char *name)
 /* A second name for a file of the disk tier is a second name of its own file. */
 static int link_disk(struct l2fs *fs, struct inode *inode, const char *key)
 {
-    struct tier *t = fs->tiers[fs->disk_tier];
     char old[KEY_PATH_MAX + 2];
     AUTO_CLOSE int fd = -1;
-    int err = 0, opened = -1;
+    int err = 0, opened = -1, slot;
 
     lock(&fs->ns->lock);
+    slot = file_disk_tier(inode);
     if (inode->object && inode->object->disk_fd >= 0)
         fd = fcntl(inode->object->disk_fd, F_DUPFD_CLOEXEC, 3);
     else
         file_key(inode, old);
     unlock(&fs->ns->lock);
+    TIERS_HELD(held, &fs->tiers, slot < 0 ? 0 : 1u << slot);
+    if (!held.mask)
+        return -ESTALE;
     if (fd < 0)
-        err = tier_open_file(t, old, O_RDWR, NULL, &opened);
+        err = tier_open_file(fs->tiers.tier[slot], old, O_RDWR, NULL, &opened);
     if (opened >= 0)
         fd = opened;
-    return err ? err : tier_link_file(t, fd, key);
+    return err ? err : tier_link_file(fs->tiers.tier[slot], fd, key);
 }
 
 static int link_locked(struct l2fs *fs, struct inode *inode, struct inode *dir, const char *name,
@@ -316,8 +307,6 @@ int vfs_link(struct l2fs *fs, struct inode *inode, struct inode *dir, const char
         ns_unlink(fs->ns, ns_find(fs->ns, dir, name));
         tenant_note_locked(fs, inode);
         inode->nlookup--;
-    } else {
-        inode->tiers |= 1u << fs->disk_tier;
     }
     unlock(&fs->ns->lock);
     return err;

@@ -156,17 +156,19 @@ static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct mov
 static int rename_in_tiers(struct l2fs *fs, struct move *m)
 {
     const char *keys[1] = {m->new_key};
+    TIERS_HELD(held, &fs->tiers, fs->tiers.present);
     int first = 0;
 
     if (m->dir) {
         strcat(m->old_key, "/");
         strcat(m->new_key, "/");
     }
-    for (size_t i = 0; i < fs->ntiers; i++) {
-        int err = m->in_l2 ? tier_rename(fs->tiers[i], m->old_key, m->new_key) : -ENOENT;
+    tiers_each(i, held.mask)
+    {
+        int err = m->in_l2 ? tier_rename(fs->tiers.tier[i], m->old_key, m->new_key) : -ENOENT;
 
         if (err == -ENOENT && m->drop_l2)
-            err = tier_remove(fs->tiers[i], keys, 1, NULL);
+            err = tier_remove(fs->tiers.tier[i], keys, 1, NULL);
         if (err && err != -ENOENT && err != -EOPNOTSUPP && !first)
             first = err;
     }
@@ -196,15 +198,6 @@ static struct inode *hold_locked(struct l2fs *fs, struct move *m)
     return m->inode;
 }
 
-/* L2 did not follow: the old name must not come back at the next mount. In the turn of the rename. */
-static void remove_old(struct l2fs *fs, const struct move *m)
-{
-    const char *keys[1] = {m->old_key};
-
-    for (size_t i = 0; i < fs->ntiers; i++)
-        tier_remove(fs->tiers[i], keys, 1, NULL);
-}
-
 static int follow_in_tiers(struct l2fs *fs, struct move *m)
 {
     int err = turn_wait(fs, &m->turn);
@@ -215,7 +208,7 @@ static int follow_in_tiers(struct l2fs *fs, struct move *m)
         return err;
     log_warn("%s: renamed to %s here, but not in L2 (%s); it is stored again under the new name",
              m->old_key, m->new_key, strerror(-err));
-    remove_old(fs, m);
+    tiers_remove(&fs->tiers, m->old_key); /* it must not come back at the next mount */
     store_again(fs, m->inode);
     return 0;
 }

@@ -12,6 +12,7 @@ struct scan {
     struct l2fs *fs;
     size_t tier;
     size_t skipped;
+    size_t stale; /* copies of a key that differ from what the tree has */
     int error;
 };
 
@@ -67,10 +68,46 @@ static int add_dir_locked(struct scan *s, const struct l2_entry *e)
 static bool lives_on_disk(const struct l2fs *fs, const struct inode *dir, const char *name,
                           uint64_t size, size_t tier)
 {
-    if (fs->disk_tier < 0 || tier != (size_t)fs->disk_tier)
+    int disk = tiers_disk(&fs->tiers);
+
+    if (!(fs->tiers.files & (1u << tier)) || (disk >= 0 && (size_t)disk != tier))
         return false;
     return dir->dir->place_disk || size > fs->l1.capacity ||
            (fs->cfg->disk && text_match_globs(fs->cfg->disk, name));
+}
+
+/* The same bytes, as far as can be told without reading them: what was copied from directory to
+ * directory by other programs has no checksum, but the same time. */
+static bool is_copy(const struct inode *inode, const struct l2_entry *e)
+{
+    const struct timespec *a = &inode->mtime, *b = &e->attr.mtime;
+
+    if (inode->size != e->size)
+        return false;
+    if (inode->has_crc && e->has_crc)
+        return inode->crc32c == e->crc32c;
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+/* The tree has the name. What it has counts, that is the lowest tier or what was written since. */
+static int add_copy_locked(struct scan *s, struct dentry *d, const struct l2_entry *e)
+{
+    struct inode *inode = d->inode;
+    bool whole = inode->state == STATE_EVICTED || inode->state == STATE_LOADING ||
+                 (inode->state == STATE_RESIDENT && !inode->object->dirty);
+
+    if (inode->dir)
+        return -EISDIR;
+    d->in_l2 = true;
+    if (inode->state == STATE_DISK || !whole || !is_copy(inode, e)) {
+        s->stale++;
+        if (inode->object && inode->state == STATE_RESIDENT)
+            d->gen = 0; /* stored again, which replaces it */
+        return 0;
+    }
+    if (!d->alias && inode->names == d) /* a load asks for one name only */
+        inode->tiers |= 1u << s->tier;
+    return 0;
 }
 
 static int add_file_locked(struct scan *s, const struct l2_entry *e)
@@ -87,12 +124,8 @@ static int add_file_locked(struct scan *s, const struct l2_entry *e)
     if (dir->dir->reserved)
         return -EEXIST;
     d = ns_find(ns, dir, name);
-    if (d) {
-        if (!d->inode->dir)
-            d->inode->tiers |= 1u << s->tier;
-        d->in_l2 = true;
-        return d->inode->dir ? -EISDIR : 0;
-    }
+    if (d)
+        return add_copy_locked(s, d, e);
     inode = ns_new_inode(ns, S_IFREG | 0644);
     if (!inode)
         return -ENOMEM;
@@ -140,7 +173,8 @@ static bool on_entry(void *arg, const struct l2_entry *e)
 /* The mount's root is the source directory: same owner, mode and times. */
 static void adopt_root(struct l2fs *fs)
 {
-    json_t *config = fs->disk_tier < 0 ? NULL : tier_config(fs->tiers[fs->disk_tier]);
+    int disk = tiers_disk(&fs->tiers);
+    json_t *config = disk < 0 ? NULL : tier_config(fs->tiers.tier[disk]);
     const char *base = json_string_value(json_object_get(config, "base_path"));
     struct inode *root = fs->ns->root;
     struct stat st;
@@ -154,23 +188,39 @@ static void adopt_root(struct l2fs *fs)
     json_decref(config);
 }
 
+int scan_tier(struct l2fs *fs, size_t slot)
+{
+    TIERS_HELD(held, &fs->tiers, 1u << slot);
+    struct scan s = {.fs = fs, .tier = slot};
+    struct tier *tier = fs->tiers.tier[slot];
+    int err;
+
+    if (!held.mask || !(tier_flags(tier) & L2_PERSISTENT))
+        return 0;
+    err = tier_list(tier, on_entry, &s);
+    if (!err)
+        err = s.error;
+    if (err && err != -EOPNOTSUPP)
+        return err;
+    if (s.skipped)
+        log_warn("tier %s: %zu entries cannot be shown (names that clash or are too long)",
+                 tier_name(tier), s.skipped);
+    if (s.stale)
+        log_warn("tier %s: %zu entries are other versions of keys that are here already; they are "
+                 "never read, and replaced when the key is stored again",
+                 tier_name(tier), s.stale);
+    return 0;
+}
+
 int scan_tiers(struct l2fs *fs)
 {
     adopt_root(fs);
-    for (size_t i = 0; i < fs->ntiers; i++) {
-        struct scan s = {.fs = fs, .tier = i};
-        int err;
+    tiers_each(i, fs->tiers.present)
+    {
+        int err = scan_tier(fs, i);
 
-        if (!(tier_flags(fs->tiers[i]) & L2_PERSISTENT))
-            continue;
-        err = tier_list(fs->tiers[i], on_entry, &s);
-        if (!err)
-            err = s.error;
-        if (err && err != -EOPNOTSUPP)
+        if (err)
             return err;
-        if (s.skipped)
-            log_warn("tier %s: %zu entries cannot be shown (names that clash or are too long)",
-                     tier_name(fs->tiers[i]), s.skipped);
     }
     return 0;
 }

@@ -88,19 +88,28 @@ static int add_files_locked(struct l2fs *fs, struct inode *dir, const struct vfi
     return 0;
 }
 
+static int add_tier_locked(struct l2fs *fs, struct inode *adapters, size_t slot)
+{
+    struct inode *dir;
+    int err = add_dir_locked(fs, adapters, tiers_name(&fs->tiers, slot), &dir);
+
+    return err ? err : add_files_locked(fs, dir, tier_files, ARRAY_SIZE(tier_files));
+}
+
 static int build_locked(struct l2fs *fs)
 {
-    struct inode *top, *adapters, *dir;
+    struct inode *top, *adapters;
     int err = add_dir_locked(fs, fs->ns->root, ".l2fs", &top);
 
     if (!err)
         err = add_files_locked(fs, top, top_files, ARRAY_SIZE(top_files));
     if (!err)
         err = add_dir_locked(fs, top, "adapters", &adapters);
-    for (size_t i = 0; !err && i < fs->ntiers; i++) {
-        err = add_dir_locked(fs, adapters, tier_name(fs->tiers[i]), &dir);
-        if (!err)
-            err = add_files_locked(fs, dir, tier_files, ARRAY_SIZE(tier_files));
+    if (err)
+        return err;
+    tiers_each(i, fs->tiers.present)
+    {
+        err = err ? err : add_tier_locked(fs, adapters, i);
     }
     return err;
 }
@@ -130,14 +139,13 @@ void status_detach(struct l2fs *fs)
 /* --- open files --- */
 
 /* The tier whose name the file's directory has. */
-static size_t tier_of(const struct l2fs *fs, const struct inode *inode)
+static size_t tier_of(struct l2fs *fs, const struct inode *inode)
 {
     const struct dentry *dir = ns_dir_name(inode->names->parent);
 
-    for (size_t i = 0; i < fs->ntiers; i++)
-        if (!strcmp(tier_name(fs->tiers[i]), dir->name))
-            return i;
-    return 0;
+    int slot = dir ? tiers_find(&fs->tiers, dir->name) : -1;
+
+    return slot < 0 ? 0 : (size_t)slot;
 }
 
 int virtual_open_locked(struct l2fs *fs, struct handle *h)

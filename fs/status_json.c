@@ -129,24 +129,29 @@ static json_t *flags_json(unsigned flags)
 /* What the adapter says of itself, with its place here; NULL on no memory. */
 static json_t *tier_json(struct l2fs *fs, size_t tier)
 {
+    TIERS_HELD(held, &fs->tiers, 1u << tier);
     struct probe_result r;
 
     probes_result(fs, tier, &r);
-    if (!r.status)
-        return NULL;
-    json_object_set_new(r.status, "name", any_string(tier_name(fs->tiers[tier])));
+    if (!r.status || !held.mask)
+        return r.status;
+    json_object_set_new(r.status, "name", any_string(tiers_name(&fs->tiers, tier)));
     set_count(r.status, "index", tier);
-    json_object_set_new(r.status, "flags", flags_json(tier_flags(fs->tiers[tier])));
+    json_object_set_new(r.status, "state",
+                        json_string(tier_state_name(tiers_state(&fs->tiers, tier))));
+    json_object_set_new(r.status, "flags", flags_json(tier_flags(fs->tiers.tier[tier])));
     return r.status;
 }
 
 static json_t *tiers_json(struct l2fs *fs, bool *healthy)
 {
+    uint32_t present = fs->tiers.present;
     json_t *list = json_array();
 
     *healthy = true;
-    probes_refresh(fs, fs->all_tiers);
-    for (size_t i = 0; i < fs->ntiers; i++) {
+    probes_refresh(fs, present);
+    tiers_each(i, present)
+    {
         json_t *tier = tier_json(fs, i);
 
         *healthy = *healthy && json_is_true(json_object_get(tier, "is_healthy"));
@@ -192,8 +197,8 @@ int status_print_config(struct l2fs *fs, size_t tier, struct text *out)
     json_t *config = conf_to_json(l2fs_config_options, fs->cfg);
     json_t *l2 = json_array();
 
-    for (size_t i = 0; i < fs->ntiers; i++)
-        json_array_append_new(l2, tier_config(fs->tiers[i]));
+    TIERS_HELD(held, &fs->tiers, fs->tiers.active);
+    tiers_each(i, held.mask) json_array_append_new(l2, tier_config(fs->tiers.tier[i]));
     json_object_set_new(config, "l2", l2);
     control_overlay(fs, config);
     return print_json(config, out);
@@ -239,7 +244,7 @@ static void set_tier_gauge(struct l2fs *fs, size_t tier, const char *const about
 {
     struct text labels = {0};
 
-    metrics_label(&labels, "adapter", tier_name(fs->tiers[tier]));
+    metrics_label(&labels, "adapter", tiers_name(&fs->tiers, tier));
     if (!labels.failed)
         metric_set(metrics_gauge(fs->metrics, about[0], about[1], labels.data), (int64_t)value);
     text_fini(&labels);
@@ -288,10 +293,11 @@ static void set_gauges(struct l2fs *fs)
 
 int status_print_metrics(struct l2fs *fs, size_t tier, struct text *out)
 {
+    uint32_t present = fs->tiers.present;
+
     set_gauges(fs);
-    probes_refresh(fs, fs->all_tiers);
-    for (size_t i = 0; i < fs->ntiers; i++)
-        set_tier_gauges(fs, i);
+    probes_refresh(fs, present);
+    tiers_each(i, present) set_tier_gauges(fs, i);
     metrics_print(fs->metrics, out);
     return out->failed ? -ENOMEM : 0;
 }

@@ -3,7 +3,8 @@
  * Thread model: an adapter may look at its disk to answer, and a dead disk answers never. So each
  * question runs on a short-lived thread; readers wait for it with a deadline and otherwise show
  * what the tier said last. One question per tier is under way at a time, readers share it.
- * Everything in struct probe is guarded by the mutex (a leaf), json values are copied under it.
+ * Everything in struct probe is guarded by the mutex (before that of the tiers, else a leaf), json
+ * values are copied under it. A probe holds its tier.
  */
 #include "config.h"
 
@@ -14,7 +15,8 @@
 
 struct probe {
     struct probes *owner;
-    struct tier *tier;
+    struct tiers_hold held;
+    unsigned serial; /* of the tier that answered */
     pthread_t thread;
     bool started; /* the thread is to be joined */
     bool busy;    /* and has not answered yet */
@@ -25,7 +27,7 @@ struct probe {
 struct probes {
     pthread_mutex_t mutex;
     pthread_cond_t answered;
-    size_t n;
+    struct l2fs *fs;
     struct probe probe[TIERS_MAX]; /* mutex */
 };
 
@@ -37,9 +39,9 @@ int probes_create(struct l2fs *fs)
         return -ENOMEM;
     lock_init(&p->mutex);
     cond_init(&p->answered);
-    p->n = fs->ntiers;
-    for (size_t i = 0; i < p->n; i++)
-        p->probe[i] = (struct probe){.owner = p, .tier = fs->tiers[i]};
+    p->fs = fs;
+    for (size_t i = 0; i < TIERS_MAX; i++)
+        p->probe[i].owner = p;
     fs->probes = p;
     return 0;
 }
@@ -50,7 +52,7 @@ void probes_destroy(struct l2fs *fs)
 
     if (!p)
         return;
-    for (size_t i = 0; i < p->n; i++) {
+    for (size_t i = 0; i < TIERS_MAX; i++) {
         if (p->probe[i].started)
             pthread_join(p->probe[i].thread, NULL);
         json_decref(p->probe[i].status);
@@ -65,12 +67,16 @@ static void *run_probe(void *arg)
 {
     struct probe *probe = arg;
     struct probes *p = probe->owner;
+    size_t slot = (size_t)(probe - p->probe);
+    struct tier *tier = p->fs->tiers.tier[slot];
     struct l2_usage usage;
     json_t *status;
 
-    tier_usage(probe->tier, &usage);
-    status = tier_status(probe->tier);
+    tier_usage(tier, &usage);
+    status = tier_status(tier);
     lock(&p->mutex);
+    probe->serial = tiers_serial(&p->fs->tiers, slot);
+    tiers_release(&probe->held); /* from here on it may be closed */
     probe->usage = usage;
     json_decref(probe->status);
     probe->status = status;
@@ -80,7 +86,7 @@ static void *run_probe(void *arg)
     return NULL;
 }
 
-static void start_locked(struct probe *probe)
+static void start_locked(struct l2fs *fs, struct probe *probe)
 {
     sigset_t all, before;
 
@@ -88,16 +94,22 @@ static void start_locked(struct probe *probe)
         return;
     if (probe->started)
         pthread_join(probe->thread, NULL); /* it has answered: no wait */
+    probe->started = false;
+    probe->held = tiers_hold(&fs->tiers, 1u << (probe - probe->owner->probe));
+    if (!probe->held.mask)
+        return;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     probe->started = !pthread_create(&probe->thread, NULL, run_probe, probe);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     probe->busy = probe->started;
+    if (!probe->started)
+        tiers_release(&probe->held);
 }
 
 static bool busy_locked(const struct probes *p, uint32_t mask)
 {
-    for (size_t i = 0; i < p->n; i++)
+    for (size_t i = 0; i < TIERS_MAX; i++)
         if ((mask & (1u << i)) && p->probe[i].busy)
             return true;
     return false;
@@ -109,9 +121,7 @@ void probes_refresh(struct l2fs *fs, uint32_t mask)
     uint64_t deadline = clock_deadline(PROBE_TIMEOUT_MS * NSEC_PER_MSEC);
 
     LOCKED_SCOPE(&p->mutex);
-    for (size_t i = 0; i < p->n; i++)
-        if (mask & (1u << i))
-            start_locked(&p->probe[i]);
+    tiers_each(i, mask) start_locked(fs, &p->probe[i]);
     while (busy_locked(p, mask))
         if (cond_wait_until(&p->answered, &p->mutex, deadline) == -ETIMEDOUT)
             break;
@@ -121,11 +131,13 @@ void probes_result(struct l2fs *fs, size_t tier, struct probe_result *out)
 {
     struct probes *p = fs->probes;
     struct probe *probe = &p->probe[tier];
+    bool known;
 
     LOCKED_SCOPE(&p->mutex);
-    out->usage = probe->usage;
+    known = probe->status && probe->serial == tiers_serial(&fs->tiers, tier);
+    out->usage = known ? probe->usage : (struct l2_usage){0};
     out->answered = !probe->busy;
-    out->status = probe->status ? json_deep_copy(probe->status) : json_object();
+    out->status = known ? json_deep_copy(probe->status) : json_object();
     if (out->answered || !out->status)
         return;
     json_object_set_new(out->status, "is_healthy", json_false());

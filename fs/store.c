@@ -42,7 +42,7 @@ bool store_needed_locked(const struct l2fs *fs, const struct inode *inode)
 {
     const struct object *o = inode->object;
 
-    if (!o || !fs->ntiers || !o->want_gen ||
+    if (!o || !fs->tiers.active || !o->want_gen ||
         (inode->state != STATE_RESIDENT && inode->state != STATE_WRITING))
         return false;
     return (o->fsync_wanted || !o->writers) && name_to_store(fs, inode);
@@ -166,7 +166,7 @@ static int fill_locked(struct l2fs *fs, struct store_work *work, struct dentry *
     o->store_busy = buf->stable;
     o->storing_name = d;
     d->in_l2 = true;
-    o->storing = work->job.targets = fs->all_tiers;
+    o->storing = work->job.targets = fs->tiers.active;
     work->gen = o->want_gen;
     work->staging_id = o->staging_id;
     return 0;
@@ -225,7 +225,7 @@ static void succeed_locked(struct l2fs *fs, struct store_work *work)
         events_add(fs, "stored", work->job.key, NULL);
     }
     if (work->gen == o->want_gen)
-        inode->tiers |= work->job.stored & fs->keeping_tiers;
+        inode->tiers |= work->job.stored & fs->tiers.keeping;
     if (work->staging_id == o->staging_id) /* a crash must not bring back what fsync replaced */
         file_drop_prev_locked(fs, o);
     o->storing_name = NULL;

@@ -21,23 +21,13 @@ static bool in_l1(const struct inode *inode)
     return inode->state == STATE_RESIDENT;
 }
 
-/* Tiers that hold the current bytes. */
-static uint32_t tiers_of(const struct l2fs *fs, const struct inode *inode)
-{
-    uint32_t tiers = inode->tiers;
-
-    if (inode->state == STATE_DISK && fs->disk_tier >= 0)
-        tiers |= 1u << fs->disk_tier;
-    return tiers;
-}
-
 static uint32_t tiers_storing(const struct l2fs *fs, const struct inode *inode)
 {
     const struct object *o = inode->object;
 
     if (!o)
         return 0;
-    return o->storing | (o->store_queued ? fs->all_tiers & ~inode->tiers : 0);
+    return o->storing | (o->store_queued ? fs->tiers.active & ~inode->tiers : 0);
 }
 
 /* --- values; each returns 0 or -ENODATA --- */
@@ -70,14 +60,15 @@ static void put_tier_locks(const struct l2fs *fs, const struct inode *inode, str
     const struct object *o = inode->object;
     const char *comma = "";
 
-    for (size_t i = 0; i < fs->ntiers; i++) {
+    tiers_each(i, fs->tiers.present)
+    {
         unsigned n = (inode->state == STATE_LOADING && (inode->tiers & (1u << i))) +
                      (o && (o->storing & (1u << i)));
 
         if (!n)
             continue;
         text_puts(t, comma);
-        events_quote(t, tier_name(fs->tiers[i]));
+        events_quote(t, tiers_name(&fs->tiers, i));
         text_printf(t, ":%u", n);
         comma = ",";
     }
@@ -98,22 +89,20 @@ static int put_lock(const struct l2fs *fs, const struct inode *inode, struct tex
 
 static int put_tiers(const struct l2fs *fs, const struct inode *inode, struct text *t)
 {
-    uint32_t tiers = tiers_of(fs, inode);
-
     if (in_l1(inode))
         text_puts(t, "l1");
-    for (size_t i = 0; i < fs->ntiers; i++)
-        if (tiers & (1u << i))
-            text_printf(t, "%s%s", t->len ? "," : "", tier_name(fs->tiers[i]));
+    tiers_each(i, inode->tiers)
+        text_printf(t, "%s%s", t->len ? "," : "", tiers_name(&fs->tiers, i));
     return 0;
 }
 
 static int put_store(const struct l2fs *fs, const struct inode *inode, struct text *t)
 {
-    uint32_t stored = tiers_of(fs, inode), storing = tiers_storing(fs, inode);
+    uint32_t stored = inode->tiers, storing = tiers_storing(fs, inode);
     uint32_t failed = inode->object ? inode->object->failed : 0;
 
-    for (size_t i = 0; i < fs->ntiers; i++) {
+    tiers_each(i, fs->tiers.present)
+    {
         uint32_t bit = 1u << i;
         const char *how = stored & bit    ? "stored"
                           : failed & bit  ? "failed"
@@ -121,7 +110,7 @@ static int put_store(const struct l2fs *fs, const struct inode *inode, struct te
                                           : NULL;
 
         if (how)
-            text_printf(t, "%s%s=%s", t->len ? "," : "", tier_name(fs->tiers[i]), how);
+            text_printf(t, "%s%s=%s", t->len ? "," : "", tiers_name(&fs->tiers, i), how);
     }
     return 0;
 }

@@ -61,14 +61,12 @@ struct place {
 };
 
 /* The tier whose name is the last component. */
-static size_t tier_at(const struct l2fs *fs, const char *path)
+static size_t tier_at(struct l2fs *fs, const char *path)
 {
     const char *slash = strrchr(path, '/');
+    int slot = slash ? tiers_find(&fs->tiers, slash + 1) : -1;
 
-    for (size_t i = 0; slash && i < fs->ntiers; i++)
-        if (!strcmp(tier_name(fs->tiers[i]), slash + 1))
-            return i;
-    return 0;
+    return slot < 0 ? 0 : (size_t)slot;
 }
 
 static bool find_place(struct l2fs *fs, const struct inode *inode, struct place *out)

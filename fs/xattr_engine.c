@@ -21,10 +21,7 @@ static bool is_in_l2(const struct inode *inode)
 
 static uint32_t targets_locked(const struct l2fs *fs, const struct inode *inode)
 {
-    if (inode->dir)
-        return fs->keeping_tiers;
-    return inode->tiers |
-           (inode->state == STATE_DISK && fs->disk_tier >= 0 ? 1u << fs->disk_tier : 0);
+    return inode->dir ? fs->tiers.keeping : inode->tiers;
 }
 
 /* Enters a turn for name number `n` of the inode. False: there are not so many. */
@@ -66,9 +63,8 @@ static void write_to_tiers(struct l2fs *fs, struct inode *inode, const char *key
 
     if (copy_set(fs, inode, &set, &targets))
         return;
-    for (size_t i = 0; i < fs->ntiers; i++)
-        if (targets & (1u << i))
-            tier_set_attr(fs->tiers[i], key, NULL, &set, L2_ATTR_XATTRS); /* logs its failure */
+    TIERS_HELD(held, &fs->tiers, targets);
+    tiers_each(i, held.mask) tier_set_attr(fs->tiers.tier[i], key, NULL, &set, L2_ATTR_XATTRS);
     free(set.data);
 }
 

@@ -94,7 +94,7 @@ static int set_place_locked(struct setting *s)
 
     if (xattr_parse_place(s->text, &disk))
         return -EINVAL;
-    if (disk && s->fs->disk_tier < 0) {
+    if (disk && tiers_disk(&s->fs->tiers) < 0) {
         s->why = "no tier of this mount has files of its own; add one of type fs";
         return -EOPNOTSUPP;
     }
@@ -168,7 +168,7 @@ static const char *why_not_evicted(const struct l2fs *fs, const struct inode *in
         return "it is pinned (user.l2fs.pin)";
     if (inode->state != STATE_RESIDENT)
         return "it is being written or loaded";
-    if (!fs->keeping_tiers)
+    if (!fs->tiers.keeping)
         return "no tier of this mount keeps objects";
     return "it is not stored yet (user.l2fs.store)";
 }
@@ -188,7 +188,7 @@ static int evict_settled_locked(struct l2fs *fs, struct inode *inode)
             return 0;
         if (inode->tiers) /* never the only copy */
             err = evict_one_locked(fs, o);
-        if (!err || late || inode_pinned(inode, clock_now()) || !fs->keeping_tiers)
+        if (!err || late || inode_pinned(inode, clock_now()) || !fs->tiers.keeping)
             return err;
         late = cond_wait_until(&fs->stored_cond, &fs->ns->lock, deadline);
     }

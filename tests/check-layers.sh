@@ -13,7 +13,7 @@ level() {
     base | bitmap | checksum | clock | conf | conf_* | hash | instance | instance_lock | list | lock | log | loop | machine) echo 0 ;;
     daemonize | mailbox | metrics | mountpoint | states | text | units) echo 0 ;;
     key | l1 | object | order | pin | staging) echo 1 ;;
-    adapter | job | keylocks | l2 | spec | taskq | tier | tier_* | workers) echo 2 ;;
+    adapter | job | keylocks | l2 | spec | taskq | tier | tier_* | tiers | workers) echo 2 ;;
     evict_ctl | keyguard | load_ctl | policy | prefetch_ctl | store_ctl) echo 3 ;;
     adopt | attr | core | create | data | events | evict | expire | file | file_* | handle | l2fs | l2fs_*) echo 4 ;;
     load | names | namespace | namespace_* | publish | rename | scan | status | status_* | store) echo 4 ;;

@@ -342,7 +342,7 @@ START_TEST(expiring)
     ck_assert_int_eq(core_set(&r, "pinned", OWN("pin"), "none"), 0);
     wait_gone(&r, "pinned");
     do { /* the tiers follow the tree */
-        tier_usage(r.fs->tiers[0], &usage);
+        tier_usage(r.fs->tiers.tier[0], &usage);
         usleep(2000);
     } while (usage.objects != 1);
     core_close(&r);
@@ -422,7 +422,7 @@ START_TEST(engine_attributes_reach_l2)
 
     open_with_key(&r);
     ck_assert_int_eq(core_set(&r, "key", "user.a", "hi"), 0);
-    ck_assert_int_eq(tier_list(r.fs->tiers[0], find_xattrs, &t), 0);
+    ck_assert_int_eq(tier_list(r.fs->tiers.tier[0], find_xattrs, &t), 0);
     ck_assert_uint_eq(t.len, sizeof(packed) - 1);
     ck_assert_mem_eq(t.data, packed, t.len);
     text_fini(&t);
