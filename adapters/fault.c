@@ -75,9 +75,9 @@ static int meet_fate(struct fault *f, enum fault_op op, const char *key)
 
     fault_decide(f->rules, op, key, &v);
     pause_for(v.delay);
-    if (v.action == FAULT_FAIL)
+    if (v.action == FAULT_FAIL || v.action == FAULT_REFUSE)
         return v.error;
-    if (v.action != FAULT_DROP)
+    if (v.action != FAULT_DROP && v.action != FAULT_NEVER)
         return 0;
     pause_for(f->cfg->drop_timeout);
     return -ETIMEDOUT;
@@ -237,6 +237,7 @@ static void drop_object(void *arg, struct l2_object *o)
 
 static void fault_free(struct fault *f)
 {
+    fault_release_close(f);
     jobs_fini(&f->jobs);
     mailbox_destroy(f->mailbox);
     loop_destroy(f->loop);
@@ -309,6 +310,8 @@ static int start(struct fault *f)
         err = mailbox_create(f->loop, &f->mailbox);
     if (!err)
         err = watch_inner(f);
+    if (!err && f->release.fd >= 0)
+        err = loop_add(f->loop, &f->release, EPOLLIN);
     if (!err)
         err = loop_start(f->loop);
     return err;
@@ -325,9 +328,11 @@ static struct fault *fault_alloc(const struct adapter_env *env, const struct fau
     f->staging = env->staging;
     f->jobs.drop_object = drop_object;
     f->jobs.arg = env->staging;
+    f->release.fd = -1;
     list_init(&f->waiting);
+    list_init(&f->stuck);
     for (int i = 0; i < L2_FAMILIES; i++)
-        list_init(&f->asked[i]);
+        list_init(&f->asked[i]), list_init(&f->held[i]);
     text_printf(&name, "%s.inner", env->instance);
     f->instance = text_steal(&name, NULL);
     if (f->instance)
@@ -344,6 +349,8 @@ static int fault_open(const struct adapter_env *env, const void *config, struct 
     if (!f)
         return err;
     err = read_config(f, env);
+    if (!err)
+        err = fault_release_open(f);
     if (!err)
         err = open_inner(f, env);
     if (err)
@@ -384,6 +391,10 @@ static const struct conf_opt options[] = {
      .offset = FAULT(drop_timeout),
      .def = "5s",
      .help = "when a dropped request is given up"},
+    {.name = "release",
+     .type = CONF_STRING,
+     .offset = FAULT(release),
+     .help = "while this file exists, tasks that were never to complete do so"},
     {.name = "seed",
      .type = CONF_INT,
      .offset = FAULT(gaps.seed),

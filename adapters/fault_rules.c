@@ -32,7 +32,11 @@ struct fault_rules {
 };
 
 static const char *const op_names[] = {"store", "lookup", "load", "remove", "rename", "any", NULL};
-static const char *const action_names[] = {"none", "fail", "delay", "drop", "corrupt", NULL};
+static const char *const action_names[] = {
+    [FAULT_NONE] = "none",   [FAULT_FAIL] = "fail",       [FAULT_REFUSE] = "refuse",
+    [FAULT_DELAY] = "delay", [FAULT_DROP] = "drop",       [FAULT_NEVER] = "never",
+    [FAULT_SHORT] = "short", [FAULT_CORRUPT] = "corrupt", [FAULT_REORDER] = "reorder",
+    [FAULT_ACTIONS] = NULL};
 
 #define RULE(member) offsetof(struct fault_rule, member)
 
@@ -65,15 +69,26 @@ static int parse_errno(const char *name, int *out)
     return -EINVAL;
 }
 
+static bool spoils(int action)
+{
+    return action == FAULT_CORRUPT || action == FAULT_SHORT;
+}
+
+static bool has_bytes(int op)
+{
+    return op == FAULT_STORE || op == FAULT_LOAD;
+}
+
 static const char *complaint(struct fault_rule *rule)
 {
     if (parse_errno(rule->errno_name ? rule->errno_name : "", &rule->error))
         return "option errno: expected the name of an error such as \"EIO\" or \"ENOSPC\"";
     if (rule->action == FAULT_DELAY && !rule->delay)
         return "option delay is required with action delay, expected a duration such as 250ms";
-    if (rule->action == FAULT_CORRUPT &&
-        (rule->op == FAULT_LOOKUP || rule->op == FAULT_REMOVE || rule->op == FAULT_RENAME))
-        return "option action: corrupt needs op store, load or any";
+    if (spoils(rule->action) && rule->op != FAULT_ANY && !has_bytes(rule->op))
+        return "option action: corrupt and short need op store, load or any";
+    if (rule->action == FAULT_REORDER && rule->op != FAULT_ANY && rule->op > FAULT_LOAD)
+        return "option action: reorder needs op store, lookup, load or any";
     return NULL;
 }
 
@@ -141,11 +156,6 @@ static double fraction(uint64_t hash)
     return (double)(hash >> 11) * 0x1p-53;
 }
 
-static bool can_corrupt(enum fault_op op)
-{
-    return op == FAULT_STORE || op == FAULT_LOAD;
-}
-
 static bool fires_locked(struct fault_rules *r, size_t index, enum fault_op op, const char *key)
 {
     struct fault_rule *rule = &r->rules[index];
@@ -153,7 +163,7 @@ static bool fires_locked(struct fault_rules *r, size_t index, enum fault_op op, 
 
     if (rule->op != FAULT_ANY && rule->op != (int)op)
         return false;
-    if (rule->action == FAULT_CORRUPT && !can_corrupt(op))
+    if (spoils(rule->action) && !has_bytes((int)op))
         return false;
     if (rule->key && !text_match_globs(rule->key, key))
         return false;

@@ -1,10 +1,11 @@
 /* fault_rules.h - which operations the fault adapter spoils, and how. Level 2. Any thread.
  *
  * A rule: {"op": "store|lookup|load|remove|rename|any", "key": GLOB, "rate": 0..1, "after": N,
- * "count": N, "action": "fail|delay|drop|corrupt", "errno": "EIO", "delay": "100ms"}. A rule passes
- * over its first `after` matches, then fires `count` times (0: for ever), each time with
- * probability `rate`. The first rule that fires decides. Everything follows from the seed and the
- * order of the calls.
+ * "count": N, "action": "fail|refuse|delay|drop|never|corrupt|short|reorder", "errno": "EIO", "delay":
+ * "100ms"}. A rule passes over its first `after` matches, then fires `count` times (0: for ever),
+ * each time with probability `rate`. The first rule that fires decides. Everything follows from the
+ * seed and the order of the calls. Where an action says something about a task, one key of it is
+ * enough.
  */
 #ifndef L2FS_FAULT_RULES_H
 #define L2FS_FAULT_RULES_H
@@ -24,9 +25,13 @@ enum fault_op {
 enum fault_action {
     FAULT_NONE,
     FAULT_FAIL,    /* `error`, the wrapped adapter is not asked */
+    FAULT_REFUSE,  /* submit itself returns `error`: there is no task. Else as fail */
     FAULT_DELAY,   /* later by `delay` */
     FAULT_DROP,    /* the request is lost: -ETIMEDOUT after the drop timeout */
+    FAULT_NEVER,   /* done, but the task does not complete before close or release. Else as drop */
     FAULT_CORRUPT, /* a flipped byte in what is stored or loaded */
+    FAULT_SHORT,   /* half the bytes are stored or loaded */
+    FAULT_REORDER, /* the task completes after the next of its family, or after `delay` (100ms) */
     FAULT_ACTIONS,
 };
 

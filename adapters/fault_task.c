@@ -2,8 +2,9 @@
  *
  * The owner's thread decides each key's fate at submit, so that it follows the order of submission.
  * The loop thread is the wrapped adapter's owner: it passes on the keys that are to reach it, takes
- * their results, spoils them, and completes the task at once or when its delay is over. A task is
- * in `asked` or in `waiting`, both of the loop thread.
+ * their results, spoils them, and completes the task at once, when its delay is over, after another,
+ * or not before it is released. A task is in `asked`, `waiting`, `held` or `stuck`, all of the loop
+ * thread.
  */
 #include "fault_impl.h"
 
@@ -13,25 +14,7 @@
 #include "checksum.h"
 #include "clock.h"
 
-struct fault_job {
-    struct job job;
-    struct fault *fault;
-    struct letter letter;
-    struct loop_timer timer;
-    struct list link;
-    struct fault_verdict *verdicts; /* per key */
-    uint64_t due;                   /* 0: at once */
-    /* What the wrapped adapter is asked for: */
-    size_t n;
-    size_t *index; /* position in the job */
-    const char **keys;
-    struct l2_buf *bufs;       /* store */
-    int *copies;               /* store: descriptors of spoiled copies, else -1 */
-    uint64_t *sizes;           /* lookup: what it answers */
-    struct l2_object *objects; /* load: what it answers */
-    int *errors;
-    l2_task inner;
-};
+#define REORDER_DELAY (100 * NSEC_PER_MSEC)
 
 static void fault_job_free_parts(struct fault_job *t)
 {
@@ -47,6 +30,8 @@ static void fault_job_free_parts(struct fault_job *t)
     free(t->errors);
 }
 
+/* --- completing --- */
+
 static void finish(struct fault_job *t)
 {
     list_remove(&t->link);
@@ -54,19 +39,52 @@ static void finish(struct fault_job *t)
     jobs_finish(&t->fault->jobs, &t->job);
 }
 
-static void expired(struct loop_timer *timer)
+static void move_to(struct fault_job *t, struct list *to)
 {
-    finish(container_of(timer, struct fault_job, timer));
+    list_remove(&t->link);
+    list_push_back(to, &t->link);
 }
 
-static void finish_when_due(struct fault_job *t)
+/* Those that were to be overtaken have been. */
+static void finish_held(struct fault *f, enum l2_family family)
+{
+    struct list *link;
+
+    while ((link = list_pop_front(&f->held[family]))) {
+        struct fault_job *t = list_entry(link, struct fault_job, link);
+
+        loop_timer_cancel(f->loop, &t->timer);
+        finish(t);
+    }
+}
+
+static void finish_now(struct fault_job *t)
+{
+    struct fault *f = t->fault;
+    enum l2_family family = t->job.family;
+    bool overtakes = !t->reorder;
+
+    finish(t);
+    if (overtakes)
+        finish_held(f, family);
+}
+
+static void expired(struct loop_timer *timer)
+{
+    finish_now(container_of(timer, struct fault_job, timer));
+}
+
+void fault_end_job(struct fault_job *t)
 {
     struct fault *f = t->fault;
 
-    list_remove(&t->link);
-    list_push_back(&f->waiting, &t->link);
+    if (t->never && !fault_is_released(f)) {
+        move_to(t, &f->stuck);
+        return;
+    }
+    move_to(t, t->reorder ? &f->held[t->job.family] : &f->waiting);
     if (t->due <= clock_now() || loop_timer_arm(f->loop, &t->timer, t->due))
-        finish(t);
+        finish_now(t);
 }
 
 /* --- before the wrapped adapter --- */
@@ -101,8 +119,9 @@ static int copy_file(int from, int to, uint64_t size)
     return 0;
 }
 
-/* The bytes with one flipped, under the checksum they had before: what a bad disk would hold. */
-static int spoil_buffer(struct l2_buf *buf, int *copy)
+/* The bytes with one flipped, or the first half, under the checksum of the whole: what a bad disk
+ * would hold. */
+static int spoil_buffer(struct l2_buf *buf, bool cut, int *copy)
 {
     AUTO_CLOSE int fd = memfd_create("l2fs-fault", MFD_CLOEXEC);
     int err;
@@ -112,10 +131,12 @@ static int spoil_buffer(struct l2_buf *buf, int *copy)
     err = copy_file(buf->fd, fd, buf->size);
     if (!err && !buf->stable)
         err = checksum_file(fd, buf->size, &buf->crc32c);
-    if (!err)
+    if (!err && !cut)
         err = flip_byte(fd, buf->size);
     if (err)
         return err;
+    if (cut)
+        buf->size /= 2;
     buf->stable = true;
     buf->fd = *copy = steal_fd(&fd);
     return 0;
@@ -136,9 +157,15 @@ static int meet_fate(struct fault_job *t, size_t i, struct l2_buf *buf)
     switch (v->action) {
     case FAULT_FAIL: return v->error;
     case FAULT_DROP: delay_until(t, t->fault->cfg->drop_timeout); return -ETIMEDOUT;
+    case FAULT_NEVER: t->never = true; return 0;
+    case FAULT_REORDER:
+        t->reorder = true;
+        delay_until(t, v->delay ? 0 : REORDER_DELAY);
+        return 0;
     case FAULT_CORRUPT:
+    case FAULT_SHORT:
         if (buf && buf->size)
-            return spoil_buffer(buf, &t->copies[i]);
+            return spoil_buffer(buf, v->action == FAULT_SHORT, &t->copies[i]);
         return 0;
     default: return 0;
     }
@@ -192,7 +219,7 @@ static void run(struct letter *letter)
     }
     for (size_t k = 0; k < t->n; k++)
         t->job.errors[t->index[k]] = (int)t->inner;
-    finish_when_due(t);
+    fault_end_job(t);
 }
 
 static bool make_store_parts(struct fault_job *t)
@@ -223,15 +250,20 @@ static bool make_parts(struct fault_job *t)
     return t->sizes && t->objects && t->errors;
 }
 
-static void decide(struct fault_job *t)
+/* 0, or what submit is to return. */
+static int decide(struct fault_job *t)
 {
     struct job *j = &t->job;
+    int refused = 0;
 
     for (size_t i = 0; i < j->n; i++) {
         fault_decide(t->fault->rules, (enum fault_op)j->family, j->keys[i], &t->verdicts[i]);
         if (j->family == L2_LOAD && fault_gaps_hit(&t->fault->cfg->gaps, j->keys[i], i, j->n))
             t->verdicts[i] = (struct fault_verdict){.action = FAULT_FAIL, .error = -EIO};
+        if (t->verdicts[i].action == FAULT_REFUSE && !refused)
+            refused = t->verdicts[i].error;
     }
+    return refused;
 }
 
 l2_task fault_submit(struct fault *f, const struct job_request *req)
@@ -248,13 +280,12 @@ l2_task fault_submit(struct fault *f, const struct job_request *req)
     t->letter.run = run;
     t->timer.expired = expired;
     list_init(&t->link);
-    id = make_parts(t) ? 0 : -ENOMEM;
+    id = make_parts(t) ? decide(t) : -ENOMEM;
     if (id) {
         fault_job_free_parts(t);
         job_destroy(j);
         return id;
     }
-    decide(t);
     id = jobs_begin(&f->jobs, j);
     if (id >= 0)
         mailbox_post(f->mailbox, &t->letter);
@@ -283,7 +314,7 @@ static void take_stores(struct fault *f)
                 t->job.crc32c[t->index[k]] = r.crc32c[k];
             }
             t->job.bytes = r.bytes;
-            finish_when_due(t);
+            fault_end_job(t);
         }
         l2_store_result_fini(&r);
     }
@@ -307,7 +338,7 @@ static int take_lookup(struct fault_job *t)
 }
 
 /* Damages what was loaded, then does what every adapter does: verifies it. */
-static int spoil_object(struct fault *f, struct l2_object *o)
+static int spoil_object(struct fault *f, struct l2_object *o, bool cut)
 {
     AUTO_CLOSE int fd = -1;
     uint32_t crc = ~o->crc32c;
@@ -316,10 +347,12 @@ static int spoil_object(struct fault *f, struct l2_object *o)
     if (!o->size)
         return 0;
     err = staging_get(f->staging, o->staging_id, O_RDWR, &fd);
-    if (!err)
+    if (!err && cut)
+        err = ftruncate(fd, (off_t)(o->size / 2)) ? -errno : 0;
+    else if (!err)
         err = flip_byte(fd, o->size);
     if (!err)
-        err = checksum_file(fd, o->size, &crc);
+        err = checksum_file(fd, cut ? o->size / 2 : o->size, &crc);
     if (!err && crc == o->crc32c)
         return 0;
     staging_drop(f->staging, o->staging_id);
@@ -330,9 +363,10 @@ static int spoil_object(struct fault *f, struct l2_object *o)
 static void take_object(struct fault_job *t, size_t k, struct l2_object *o, int error)
 {
     size_t i = t->index[k];
+    enum fault_action action = t->verdicts[i].action;
 
-    if (!error && t->verdicts[i].action == FAULT_CORRUPT)
-        error = spoil_object(t->fault, o);
+    if (!error && (action == FAULT_CORRUPT || action == FAULT_SHORT))
+        error = spoil_object(t->fault, o, action == FAULT_SHORT);
     t->job.errors[i] = error;
     if (!error)
         t->job.objects[i] = *o;
@@ -368,7 +402,7 @@ static void take_queries(struct fault *f, enum l2_family family)
             continue;
         if (err)
             job_fail(&t->job, err);
-        finish_when_due(t);
+        fault_end_job(t);
     }
 }
 
@@ -386,6 +420,14 @@ void fault_watch_ready(struct loop_fd *event, uint32_t events)
         take_queries(w->fault, w->family);
 }
 
+static void finish_all(struct list *jobs)
+{
+    struct list *link;
+
+    while ((link = list_pop_front(jobs)))
+        finish(list_entry(link, struct fault_job, link));
+}
+
 void fault_end_jobs(struct fault *f)
 {
     struct list *link;
@@ -397,7 +439,8 @@ void fault_end_jobs(struct fault *f)
             job_fail(&t->job, -ESHUTDOWN);
             finish(t);
         }
+        finish_all(&f->held[i]);
     }
-    while ((link = list_pop_front(&f->waiting)))
-        finish(list_entry(link, struct fault_job, link));
+    finish_all(&f->waiting);
+    finish_all(&f->stuck);
 }

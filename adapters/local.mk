@@ -1,6 +1,7 @@
 # Every adapter goes into libl2fs.a. List a file here (.c and .h, sorted) in the same commit that adds it.
 adapters_sources = \
 	adapters/fault.c \
+	adapters/fault_hold.c \
 	adapters/fault_impl.h \
 	adapters/fault_rules.c \
 	adapters/fault_rules.h \

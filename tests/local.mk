@@ -10,6 +10,7 @@ unit_tests = \
 	tests/unit/test_events \
 	tests/unit/test_fault \
 	tests/unit/test_fault_config \
+	tests/unit/test_fault_hold \
 	tests/unit/test_fs_adapter \
 	tests/unit/test_fs_faults \
 	tests/unit/test_fs_layout \

@@ -165,6 +165,10 @@ START_TEST(refuses_what_it_does_not_understand)
     refuse("\"inner\": " MOCK ", \"rules\": [{\"action\": \"delay\"}]", "delay is required");
     refuse("\"inner\": " MOCK ", \"rules\": [{\"action\": \"corrupt\", \"op\": \"lookup\"}]",
            "corrupt");
+    refuse("\"inner\": " MOCK ", \"rules\": [{\"action\": \"short\", \"op\": \"remove\"}]",
+           "short");
+    refuse("\"inner\": " MOCK ", \"rules\": [{\"action\": \"reorder\", \"op\": \"rename\"}]",
+           "reorder");
     refuse("\"inner\": " MOCK ", \"rules\": [{\"action\": \"fail\", \"rate\": 2}]", "rate");
     refuse("\"inner\": " MOCK ", \"rate\": -1", "rate");
     refuse("\"inner\": " MOCK ", \"gap_indices\": [-1]", "gap_indices");
