@@ -188,9 +188,14 @@ static void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
                         size_t size, int flags)
 {
+    const struct xattr_change c = {name, value, size, flags};
+    struct caller who = caller_of(req);
     struct front *f = front_of(req);
 
-    reply_status(req, vfs_setxattr(f->fs, inode_of(f, ino), name, value, size, flags));
+    if (!strcmp(name, XATTR_UNLOCK_NAME))
+        reply_status(req, vfs_unlock(f->fs, inode_of(f, ino), &c, &who));
+    else
+        reply_status(req, vfs_setxattr(f->fs, inode_of(f, ino), name, value, size, flags));
 }
 
 static void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)

@@ -146,6 +146,7 @@ fs_sources = \
 	fs/xattr_kept.c \
 	fs/xattr_kept.h \
 	fs/xattr_set.c \
+	fs/xattr_unlock.c \
 	fs/xattr_value.c \
 	fs/xattr_value.h
 

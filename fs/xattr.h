@@ -11,11 +11,24 @@
 
 #include "vfs.h"
 
+#define XATTR_UNLOCK_NAME "user.l2fs.unlock"
+
 ssize_t vfs_getxattr(struct l2fs *fs, struct inode *inode, const char *name, void *buf,
                      size_t size);
 ssize_t vfs_listxattr(struct l2fs *fs, struct inode *inode, char *buf, size_t size);
 int vfs_setxattr(struct l2fs *fs, struct inode *inode, const char *name, const void *value,
                  size_t size, int flags);
+struct xattr_change {
+    const char *name;
+    const void *value; /* NULL: removed */
+    size_t size;
+    int flags; /* of setxattr(2) */
+};
+/* Setting user.l2fs.unlock, which asks who does it. "force": drops every lock of the file in every
+ * tier, and its pin; logged with key and caller. Open descriptors are not revoked. May wait for a
+ * tier. 0, -EPERM (not root), -EINVAL. */
+int vfs_unlock(struct l2fs *fs, struct inode *inode, const struct xattr_change *c,
+               const struct caller *who);
 int vfs_removexattr(struct l2fs *fs, struct inode *inode, const char *name);
 
 /* At start: a directory found in L2 has its kept attributes; says where its files live. Its parents

@@ -4,6 +4,7 @@
 
 #include "core.h"
 #include "l2.h"
+#include "xattr.h"
 #include "xattr_value.h"
 
 /* Files and directories below .l2fs, and .l2fs itself: xattr_control.h. */
@@ -37,12 +38,6 @@ static inline struct l2_xattrs xattr_set_of(const struct inode *inode)
 
 /* ---- xattr_engine.c: attributes that engines set ---- */
 /* `value` NULL removes. Stored where the file is already stored. 0 or as kept_put, kept_drop. */
-struct xattr_change {
-    const char *name;
-    const void *value;
-    size_t size;
-    int flags; /* of setxattr(2) */
-};
 int xattr_engine_change(struct l2fs *fs, struct inode *inode, const struct xattr_change *c);
 
 #endif

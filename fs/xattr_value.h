@@ -26,6 +26,7 @@ enum xattr_id {
     XATTR_PREFETCH,
     XATTR_EVICT,
     XATTR_PLACE,
+    XATTR_UNLOCK,
     XATTR_IDS
 };
 

@@ -31,6 +31,7 @@ unit_tests = \
 	tests/unit/test_taskq \
 	tests/unit/test_text \
 	tests/unit/test_tier \
+	tests/unit/test_tiers \
 	tests/unit/test_units \
 	tests/unit/test_vfs \
 	tests/unit/test_vfs_races \
