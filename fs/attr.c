@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 
 #include "core.h"
+#include "tenant.h"
 
 struct inode *vfs_root(struct l2fs *fs)
 {
@@ -181,7 +182,22 @@ int vfs_setattr(struct l2fs *fs, struct inode *inode, const struct stat *st, uns
     return err || !mask ? err : set_attr(fs, inode, st, mask);
 }
 
-int vfs_statfs(struct l2fs *fs, struct statvfs *out)
+/* The nearest quota is the size; every one above bounds what is left. */
+static void apply_quotas_locked(struct l2fs *fs, const struct inode *inode, struct statvfs *out)
+{
+    struct tenant *t = tenant_of_locked(fs, inode);
+
+    if (!t->quota)
+        return;
+    out->f_blocks = t->quota / 4096;
+    out->f_bfree = (t->quota - MIN(t->used, t->quota)) / 4096;
+    for (; t; t = t->up)
+        if (t->quota)
+            out->f_bavail = MIN(out->f_bavail, (t->quota - MIN(t->used, t->quota)) / 4096);
+}
+
+/* Of the first tier that keeps objects, else of L1. */
+static void usage_of_all(struct l2fs *fs, struct l2_usage *out)
 {
     TIERS_HELD(held, &fs->tiers, fs->tiers.keeping);
     struct l2_usage u = {0};
@@ -202,11 +218,20 @@ int vfs_statfs(struct l2fs *fs, struct statvfs *out)
         u.fs_size = size;
         u.fs_avail = size - MIN(used, size);
     }
+    *out = u;
+}
+
+int vfs_statfs(struct l2fs *fs, const struct inode *inode, struct statvfs *out)
+{
+    struct l2_usage u;
+
+    usage_of_all(fs, &u);
     memset(out, 0, sizeof(*out));
     out->f_bsize = out->f_frsize = 4096;
     out->f_blocks = u.fs_size / 4096;
     out->f_bfree = out->f_bavail = u.fs_avail / 4096;
     lock(&fs->ns->lock);
+    apply_quotas_locked(fs, inode, out);
     out->f_files = UINT32_MAX;
     out->f_ffree = out->f_favail = UINT32_MAX - fs->ns->files - fs->ns->dirs;
     unlock(&fs->ns->lock);

@@ -167,16 +167,13 @@ static int open_existing(struct l2fs *fs, const struct vfs_new *n, struct waiter
 
 static int admit_locked(struct l2fs *fs, const struct vfs_new *n, struct waiter *w)
 {
-    int err;
-
     if (n->dir->dir->reserved)
         return -EPERM;
     if (n->dir != fs->ns->root && !n->dir->names)
         return -ENOENT;
     if (strlen(n->name ? n->name : "") > KEY_NAME_MAX)
         return -ENAMETOOLONG;
-    err = tenant_admit_locked(fs, n->dir, n->dir->dir->expect, w);
-    return err ? err : space_locked(fs, n->dir->dir->expect, w, fs->cfg->space_wait, -ENOSPC);
+    return tenant_admit_locked(fs, n->dir, n->dir->dir->expect, w);
 }
 
 static int create(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, struct handle *h,
@@ -187,10 +184,12 @@ static int create(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, st
     lock(&fs->ns->lock);
     if (n->name && ns_find(fs->ns, n->dir, n->name))
         err = -EEXIST;
-    else if (wants_disk(fs, n))
-        err = n->dir->dir->reserved ? -EPERM : 1;
     else
         err = admit_locked(fs, n, w);
+    if (!err && wants_disk(fs, n))
+        err = 1;
+    if (!err)
+        err = space_locked(fs, n->dir->dir->expect, w, fs->cfg->space_wait, -ENOSPC);
     if (!err)
         err = create_in_l1_locked(fs, n, h, inode);
     unlock(&fs->ns->lock);

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "core.h"
 #include "log.h"
+#include "tenant.h"
 
 /* The file behind an inode that is open or held busy. */
 static int open_file(struct l2fs *fs, struct inode *inode, int flags, int *fd)
@@ -194,6 +195,13 @@ static int refreshed(struct l2fs *fs, struct inode *inode, int err)
     return err;
 }
 
+/* What it grows by must fit its quotas. */
+static int may_grow(struct l2fs *fs, const struct inode *inode, uint64_t size, struct waiter *w)
+{
+    LOCKED_SCOPE(&fs->ns->lock);
+    return tenant_grow_locked(fs, inode, size, w);
+}
+
 int vfs_fallocate(struct l2fs *fs, struct handle *h, int mode, off_t off, off_t len)
 {
     AUTO_CLOSE int fd = -1;
@@ -206,7 +214,9 @@ int vfs_fallocate(struct l2fs *fs, struct handle *h, int mode, off_t off, off_t 
     if (!(mode & FALLOC_FL_PUNCH_HOLE)) {
         if (!fits(fs, h->inode, (uint64_t)off + (uint64_t)len))
             return -EFBIG;
-        err = charge(fs, h->inode, (uint64_t)off + (uint64_t)len);
+        err = may_grow(fs, h->inode, (uint64_t)off + (uint64_t)len, NULL);
+        if (!err)
+            err = charge(fs, h->inode, (uint64_t)off + (uint64_t)len);
         if (err)
             return err;
     }
@@ -352,6 +362,9 @@ int vfs_truncate(struct l2fs *fs, struct inode *inode, uint64_t size, struct wai
 
     if (!fits(fs, inode, size))
         return -EFBIG;
+    err = may_grow(fs, inode, size, w);
+    if (err)
+        return err;
     if (inode->state == STATE_DISK) {
         err = vfs_open(fs, inode, O_WRONLY, &nobody, w, &h);
     } else {

@@ -142,9 +142,8 @@ static void do_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     struct front *f = front_of(req);
     struct statvfs st;
-    int rc = vfs_statfs(f->fs, &st);
+    int rc = vfs_statfs(f->fs, inode_of(f, ino), &st);
 
-    (void)ino;
     if (rc)
         reply_status(req, rc);
     else
@@ -185,6 +184,13 @@ static void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
         reply_value(req, vfs_listxattr(f->fs, inode_of(f, ino), buf, size), buf, size);
 }
 
+static bool may_change(fuse_req_t req, const char *name)
+{
+    uid_t uid = fuse_req_ctx(req)->uid;
+
+    return uid == 0 || uid == geteuid() || !xattr_is_admins(name);
+}
+
 static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
                         size_t size, int flags)
 {
@@ -194,6 +200,8 @@ static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 
     if (!strcmp(name, XATTR_UNLOCK_NAME))
         reply_status(req, vfs_unlock(f->fs, inode_of(f, ino), &c, &who));
+    else if (!may_change(req, name))
+        reply_status(req, -EPERM);
     else
         reply_status(req, vfs_setxattr(f->fs, inode_of(f, ino), name, value, size, flags));
 }
@@ -202,7 +210,10 @@ static void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     struct front *f = front_of(req);
 
-    reply_status(req, vfs_removexattr(f->fs, inode_of(f, ino), name));
+    if (!may_change(req, name))
+        reply_status(req, -EPERM);
+    else
+        reply_status(req, vfs_removexattr(f->fs, inode_of(f, ino), name));
 }
 
 void front_attr_ops(struct fuse_lowlevel_ops *ops)

@@ -270,7 +270,9 @@ static int link_locked(struct l2fs *fs, struct inode *inode, struct inode *dir, 
     o = inode->object;
     if (inode->state == STATE_DISCARDED)
         return -ENOENT;
-    err = ns_link(fs->ns, dir, name, inode, NULL);
+    err = inode->names ? 0 : tenant_admit_locked(fs, dir, inode->size, w); /* O_TMPFILE */
+    if (!err)
+        err = ns_link(fs->ns, dir, name, inode, NULL);
     if (err)
         return err;
     inode->nlookup++;

@@ -58,8 +58,7 @@ static int add_dir_locked(struct scan *s, const struct l2_entry *e)
     if (d && !dir->dir->reserved) {
         set_attrs(dir, e);
         err = set_xattrs(dir, &e->xattrs);
-        xattr_restore_place(dir);
-        return err;
+        return err ? err : xattr_restore_dir(s->fs, dir);
     }
     return 0;
 }

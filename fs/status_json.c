@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "status.h"
+#include "tenant.h"
 #include "xattr_control.h"
 
 struct figures {
@@ -126,6 +127,32 @@ static json_t *flags_json(unsigned flags)
     return list;
 }
 
+/* Every directory with a quota. */
+static json_t *tenants_json(struct l2fs *fs)
+{
+    json_t *list = json_array();
+    struct list *l;
+
+    LOCKED_SCOPE(&fs->ns->lock);
+    list_for_each(l, &fs->tenants)
+    {
+        const struct tenant *t = list_entry(l, struct tenant, link);
+        char path[KEY_PATH_MAX + 2];
+        json_t *one;
+
+        if (!t->dir)
+            continue;
+        file_key(t->dir, path);
+        one = json_object();
+        json_object_set_new(one, "path", any_string(path));
+        set_count(one, "quota", t->quota);
+        set_count(one, "used", t->used);
+        set_count(one, "files", t->files);
+        json_array_append_new(list, one);
+    }
+    return list;
+}
+
 /* What the adapter says of itself, with its place here; NULL on no memory. */
 static json_t *tier_json(struct l2fs *fs, size_t tier)
 {
@@ -184,6 +211,7 @@ int status_print(struct l2fs *fs, size_t tier, struct text *out)
     json_object_set_new(status, "objects", objects_json(&f));
     json_object_set_new(status, "store", store_json(&f));
     json_object_set_new(status, "load", json_pack("{s:I}", "active", (json_int_t)f.loads));
+    json_object_set_new(status, "tenants", tenants_json(fs));
     set_count(status, "waiters", f.waiters);
     json_object_set_new(status, "tiers", tiers);
     json_object_set_new(status, "errors", errors);

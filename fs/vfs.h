@@ -46,7 +46,8 @@ enum vfs_set {
 };
 int vfs_setattr(struct l2fs *fs, struct inode *inode, const struct stat *st, unsigned mask,
                 struct waiter *w);
-int vfs_statfs(struct l2fs *fs, struct statvfs *out);
+/* What is there for `inode` and beside it: below a quota, the quota and what is left of it. */
+int vfs_statfs(struct l2fs *fs, const struct inode *inode, struct statvfs *out);
 
 struct vfs_new {
     struct inode *dir;

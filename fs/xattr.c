@@ -11,6 +11,7 @@
 #include <inttypes.h>
 
 #include "clock.h"
+#include "tenant.h"
 #include "units.h"
 #include "xattr_control.h"
 #include "xattr_impl.h"
@@ -182,6 +183,22 @@ static int put_place(const struct l2fs *fs, const struct inode *inode, struct te
     return 0;
 }
 
+/* As short as it can be read back. */
+static int put_quota(const struct l2fs *fs, const struct inode *inode, struct text *t)
+{
+    uint64_t quota = tenant_quota_locked(inode), back;
+    char buf[32];
+
+    units_format_size(quota, buf, sizeof(buf));
+    if (!quota)
+        text_puts(t, "none");
+    else if (!units_parse_size(buf, 0, &back) && back == quota)
+        text_puts(t, buf);
+    else
+        text_printf(t, "%" PRIu64, quota);
+    return 0;
+}
+
 typedef int put_fn(const struct l2fs *fs, const struct inode *inode, struct text *t);
 
 static put_fn *const put[XATTR_IDS] = {
@@ -191,6 +208,7 @@ static put_fn *const put[XATTR_IDS] = {
     [XATTR_PEER] = put_peer,     [XATTR_PIN] = put_pin,
     [XATTR_EXPIRE] = put_expire, [XATTR_REQ_ID] = put_req_id,
     [XATTR_PLACE] = put_place,   [XATTR_LAST_PREFILL] = put_last_prefill,
+    [XATTR_QUOTA] = put_quota,
 };
 
 static int put_own_locked(const struct l2fs *fs, const struct inode *inode, int id, struct text *t)
@@ -222,6 +240,8 @@ static bool is_worth_listing(const struct inode *inode, int id)
         return e && e->expire_at;
     if (id == XATTR_LAST_PREFILL)
         return e && e->last_prefill;
+    if (id == XATTR_QUOTA)
+        return inode->dir && tenant_quota_locked(inode);
     return true;
 }
 
@@ -238,7 +258,7 @@ static void list_locked(const struct l2fs *fs, const struct inode *inode, struct
         text_fini(&value);
     }
     for (size_t pos = 0; kept_next(&set, &pos, &item);)
-        if (strcmp(item.name, XATTR_PLACE_KEPT))
+        if (!xattr_is_kept(item.name))
             text_append(t, item.name, strlen(item.name) + 1);
 }
 
@@ -272,7 +292,7 @@ ssize_t vfs_getxattr(struct l2fs *fs, struct inode *inode, const char *name, voi
     if (xattr_is_own(name))
         err = put_own_locked(fs, inode, xattr_find(name), &t);
     else
-        err = put_kept_locked(inode, name, &t);
+        err = xattr_is_kept(name) ? -ENODATA : put_kept_locked(inode, name, &t);
     unlock(&fs->ns->lock);
     return answer(&t, err, buf, size);
 }

@@ -4,7 +4,7 @@
  * fit, -ENODATA for a name that is not there. Values of user.l2fs.* that are not allowed are -EINVAL
  * with one log line that names the attribute and what is allowed. Answered from memory; evict,
  * prefetch, pin and expire only start what they ask for. Pin, expire, req_id and last_prefill last
- * until the unmount; place and what engines set is kept in L2.
+ * until the unmount; place, quota and what engines set are kept in L2.
  */
 #ifndef L2FS_XATTR_H
 #define L2FS_XATTR_H
@@ -31,8 +31,11 @@ int vfs_unlock(struct l2fs *fs, struct inode *inode, const struct xattr_change *
                const struct caller *who);
 int vfs_removexattr(struct l2fs *fs, struct inode *inode, const char *name);
 
-/* At start: a directory found in L2 has its kept attributes; says where its files live. Its parents
- * were done before. */
-void xattr_restore_place(struct inode *dir);
+/* Only root and the user of the daemon may change it, whoever may write to the directory. */
+bool xattr_is_admins(const char *name);
+
+/* At start, with ns->lock held: a directory found in L2 has its kept attributes; says where its
+ * files live and gives it its quota. Its parents were done before. 0 or -ENOMEM. */
+int xattr_restore_dir(struct l2fs *fs, struct inode *dir);
 
 #endif

@@ -23,6 +23,12 @@ static inline bool xattr_is_own(const char *name)
     return !strncmp(name, XATTR_OWN, strlen(XATTR_OWN));
 }
 
+/* What keeps settings of directories in L2: not shown, and nobody else may set it. */
+static inline bool xattr_is_kept(const char *name)
+{
+    return !strncmp(name, XATTR_KEPT, strlen(XATTR_KEPT));
+}
+
 /* The attribute belongs to this kind of inode. */
 static inline bool xattr_fits(const struct inode *inode, int id)
 {

@@ -6,11 +6,14 @@
  */
 #include "config.h"
 
+#include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 
 #include "clock.h"
 #include "expire.h"
 #include "log.h"
+#include "tenant.h"
 #include "xattr.h"
 #include "xattr_control.h"
 #include "xattr_impl.h"
@@ -100,6 +103,15 @@ static int set_place_locked(struct setting *s)
     }
     s->inode->dir->place_disk = disk;
     return 0;
+}
+
+static int set_quota_locked(struct setting *s)
+{
+    uint64_t quota;
+
+    if (xattr_parse_quota(s->text, &quota))
+        return -EINVAL;
+    return tenant_set_quota_locked(s->fs, s->inode, quota);
 }
 
 /* --- prefetch and evict --- */
@@ -223,7 +235,7 @@ static set_fn *const set_locked[XATTR_IDS] = {
     [XATTR_PIN] = set_pin_locked,       [XATTR_EXPIRE] = set_expire_locked,
     [XATTR_REQ_ID] = set_req_id_locked, [XATTR_LAST_PREFILL] = set_last_prefill_locked,
     [XATTR_PREFETCH] = prefetch_locked, [XATTR_EVICT] = evict_locked,
-    [XATTR_PLACE] = set_place_locked,
+    [XATTR_PLACE] = set_place_locked,   [XATTR_QUOTA] = set_quota_locked,
 };
 
 /* --- the calls --- */
@@ -271,7 +283,35 @@ static int keep_place(struct l2fs *fs, struct inode *dir, const char *place)
     return xattr_engine_change(fs, dir, &c);
 }
 
-void xattr_restore_place(struct inode *dir)
+static int keep_quota(struct l2fs *fs, struct inode *dir, const char *value)
+{
+    struct xattr_change c = {.name = XATTR_QUOTA_KEPT};
+    char text[24];
+    uint64_t quota = 0;
+    int err;
+
+    xattr_parse_quota(value, &quota);
+    if (quota) {
+        c.value = text;
+        c.size = (size_t)snprintf(text, sizeof(text), "%" PRIu64, quota);
+    }
+    err = xattr_engine_change(fs, dir, &c);
+    return err == -ENODATA ? 0 : err;
+}
+
+static int restore_quota(struct l2fs *fs, struct inode *dir, const struct l2_xattrs *set)
+{
+    char text[XATTR_TEXT_MAX + 1];
+    struct kept_item item;
+    uint64_t quota;
+
+    if (!kept_find(set, XATTR_QUOTA_KEPT, &item) || xattr_text(item.value, item.len, text) ||
+        xattr_parse_quota(text, &quota))
+        return 0;
+    return tenant_set_quota_locked(fs, dir, quota);
+}
+
+int xattr_restore_dir(struct l2fs *fs, struct inode *dir)
 {
     const struct dentry *d = ns_dir_name(dir);
     struct l2_xattrs set = xattr_set_of(dir);
@@ -281,6 +321,7 @@ void xattr_restore_place(struct inode *dir)
         dir->dir->place_disk = d->parent->dir->place_disk;
     if (kept_find(&set, XATTR_PLACE_KEPT, &item))
         dir->dir->place_disk = item.len == 4 && !memcmp(item.value, "disk", 4);
+    return d ? restore_quota(fs, dir, &set) : 0;
 }
 
 static int set_own(struct l2fs *fs, struct inode *inode, const char *name,
@@ -304,7 +345,14 @@ static int set_own(struct l2fs *fs, struct inode *inode, const char *name,
         log_refusal(key, id, &s, err);
     else if (id == XATTR_PLACE)
         err = keep_place(fs, inode, s.text);
+    else if (id == XATTR_QUOTA)
+        err = keep_quota(fs, inode, s.text);
     return err;
+}
+
+bool xattr_is_admins(const char *name)
+{
+    return !strcmp(name, xattr_defs[XATTR_QUOTA].name);
 }
 
 int vfs_setxattr(struct l2fs *fs, struct inode *inode, const char *name, const void *value,
@@ -318,7 +366,7 @@ int vfs_setxattr(struct l2fs *fs, struct inode *inode, const char *name, const v
         return control_set(fs, inode, name, c.value, size);
     if (xattr_is_own(name))
         return set_own(fs, inode, name, &c);
-    return xattr_engine_change(fs, inode, &c);
+    return xattr_is_kept(name) ? -EPERM : xattr_engine_change(fs, inode, &c);
 }
 
 /* What removing an attribute means as a value of it; NULL: it cannot be removed. */
@@ -326,6 +374,7 @@ static const char *removed_value(int id)
 {
     switch (id) {
     case XATTR_PIN:
+    case XATTR_QUOTA:
     case XATTR_EXPIRE: return "none";
     case XATTR_LAST_PREFILL: return "0";
     case XATTR_PLACE: return "l1";
@@ -365,5 +414,5 @@ int vfs_removexattr(struct l2fs *fs, struct inode *inode, const char *name)
         return -ENODATA;
     if (xattr_is_own(name))
         return remove_own(fs, inode, name);
-    return xattr_engine_change(fs, inode, &c);
+    return xattr_is_kept(name) ? -ENODATA : xattr_engine_change(fs, inode, &c);
 }

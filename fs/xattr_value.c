@@ -31,6 +31,8 @@ const struct xattr_def xattr_defs[XATTR_IDS] = {
     [XATTR_EVICT] = {XATTR_OWN "evict", XATTR_SET | XATTR_FILE | XATTR_DIR, "1"},
     [XATTR_PLACE] = {XATTR_OWN "place", XATTR_GET | XATTR_SET | XATTR_DIR, "l1 or disk"},
     [XATTR_UNLOCK] = {XATTR_OWN "unlock", XATTR_SET | XATTR_FILE, "force, by root"},
+    [XATTR_QUOTA] = {XATTR_OWN "quota", XATTR_GET | XATTR_SET | XATTR_DIR,
+                     "none or a size such as 100G (not for the root of the mount)"},
 };
 
 int xattr_find(const char *name)
@@ -115,6 +117,16 @@ int xattr_parse_place(const char *text, bool *disk)
     if (strcmp(text, "l1") && strcmp(text, "disk"))
         return -EINVAL;
     *disk = *text == 'd';
+    return 0;
+}
+
+int xattr_parse_quota(const char *text, uint64_t *bytes)
+{
+    uint64_t value = 0;
+
+    if (strcmp(text, "none") && units_parse_size(text, 0, &value))
+        return -EINVAL;
+    *bytes = value;
     return 0;
 }
 

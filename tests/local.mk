@@ -29,6 +29,7 @@ unit_tests = \
 	tests/unit/test_order \
 	tests/unit/test_status \
 	tests/unit/test_taskq \
+	tests/unit/test_tenant \
 	tests/unit/test_text \
 	tests/unit/test_tier \
 	tests/unit/test_tiers \
