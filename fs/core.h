@@ -7,6 +7,7 @@
 #define L2FS_CORE_H
 
 #include "events.h"
+#include "evict.h"
 #include "keyguard.h"
 #include "l1.h"
 #include "load_ctl.h"
@@ -45,8 +46,7 @@ struct l2fs {
     struct list tenants;       /* ns->lock; tenant.h */
     struct list space_waiters; /* ns->lock; creates and loads that wait for L1 space */
     struct list retries;       /* ns->lock; struct store_work to try again later */
-    bool evict_posted;         /* ns->lock */
-    struct letter evict_letter;
+    struct evictor evictor;
     size_t unstored;            /* ns->lock; objects with something to store */
     pthread_cond_t stored_cond; /* with ns->lock; unstored fell, or a file came to rest */
     bool stopping;              /* ns->lock */
@@ -56,7 +56,7 @@ struct l2fs {
 
     size_t adopted, found; /* at start, for the mount message */
     struct {
-        struct metric *publishes, *discards, *evictions, *opens, *open_misses;
+        struct metric *publishes, *discards, *opens, *open_misses;
         struct metric *enospc;
     } m;
 };
@@ -129,10 +129,6 @@ void store_retry_due(struct l2fs *fs, uint64_t now);
 void store_retries_drop(struct l2fs *fs); /* at the end, without the loop */
 /* Starts the load of an evicted inode, waits for it or for space. w may be NULL: only starts. */
 int load_locked(struct l2fs *fs, struct inode *inode, struct waiter *w);
-void evict_post_locked(struct l2fs *fs);
-void evict_init(struct l2fs *fs);
-/* Drops one clean idle resident from L1. 0, or -EBUSY (open, pinned, not stored). */
-int evict_one_locked(struct l2fs *fs, struct object *o);
 /* L1 space for a new writer or load: 0, or waits (-EINPROGRESS; -EAGAIN without w). */
 int space_locked(struct l2fs *fs, uint64_t bytes, struct waiter *w, uint64_t timeout, int error);
 

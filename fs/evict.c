@@ -1,5 +1,7 @@
 /* evict.c - makes room in L1: clean idle objects go in policy order, on the loop thread, when the
- * watermark is passed or somebody waits for space. Staging files are removed outside ns->lock.
+ * watermark is passed or somebody waits for space. A run frees what l1_excess said at its begin, a
+ * batch for each letter, so that other work goes on between; staging files are removed outside
+ * ns->lock. A run that finds nothing to take ends: whoever may leave again asks for the next.
  */
 #include "config.h"
 
@@ -7,7 +9,80 @@
 #include "core.h"
 #include "log.h"
 
-#define BATCH 256
+#define BATCH 64        /* keys, and picks that may come to nothing */
+#define SCAN 32         /* steps of a pick */
+#define ASIDE_SCAN 4096 /* of those set aside, each tick while there is no room */
+
+static const char *const cause_names[CAUSES] = {"watermark", "space", "asked",
+                                                "expired",   "quota", "skip_l1"};
+
+const char *evict_cause_name(enum evict_cause why)
+{
+    return cause_names[why];
+}
+
+void evict_place_init(struct evict_place *p, struct metrics *m, const char *name)
+{
+    p->name = name;
+    for (size_t i = 0; i < CAUSES; i++) {
+        struct text labels = {0};
+
+        metrics_label(&labels, "from", name);
+        metrics_label(&labels, "why", cause_names[i]);
+        p->evicted[i] = metrics_counter(m, "l2fs_evictions", "Keys that left a place to make room.",
+                                        labels.data ? labels.data : "");
+        text_fini(&labels);
+    }
+}
+
+void evict_tell(struct l2fs *fs, const struct evict_place *p, const char *key, enum evict_cause why)
+{
+    struct text detail = {0};
+
+    metric_add(p->evicted[why], 1);
+    text_puts(&detail, "\"from\":");
+    events_quote(&detail, p->name);
+    text_printf(&detail, ",\"why\":\"%s\"", cause_names[why]);
+    events_add(fs, "evict", key, detail.data);
+    text_fini(&detail);
+}
+
+/* --- who may leave --- */
+
+enum obstacle evict_obstacle_locked(struct l2fs *fs, const struct object *o, uint64_t now)
+{
+    const struct inode *inode = o->inode;
+
+    if (inode->state != STATE_RESIDENT)
+        return OBSTACLE_WRITING;
+    if (o->opens)
+        return OBSTACLE_OPEN;
+    if (inode_pinned(inode, now))
+        return OBSTACLE_PINNED;
+    if (o->store || (fs->tiers.active ? !object_clean_locked(inode) : o->dirty))
+        return OBSTACLE_UNSTORED;
+    return inode->busy || !list_empty(&o->waiters) ? OBSTACLE_BUSY : OBSTACLE_NONE;
+}
+
+struct moment {
+    struct l2fs *fs;
+    uint64_t now;
+};
+
+static enum obstacle obstacle_at(void *arg, const struct object *o)
+{
+    const struct moment *m = arg;
+
+    return evict_obstacle_locked(m->fs, o, m->now);
+}
+
+void evict_note_locked(struct l2fs *fs, struct object *o)
+{
+    if (o->aside && !evict_obstacle_locked(fs, o, clock_now()))
+        l1_back(&fs->l1, o);
+}
+
+/* --- taking them out --- */
 
 /* What was written while L1 was full may be cut short, and freeing space would hide it. */
 static void mark_suspects_locked(struct l2fs *fs)
@@ -16,29 +91,18 @@ static void mark_suspects_locked(struct l2fs *fs)
 
     if (!space_is_tight(fs))
         return;
-    list_for_each(l, &fs->l1.writing) list_entry(l, struct object, lru)->suspect = true;
-}
-
-static bool evictable(const struct l2fs *fs, const struct object *o, uint64_t now)
-{
-    const struct inode *inode = o->inode;
-
-    if (inode->state != STATE_RESIDENT || o->opens || inode->busy || o->store ||
-        !list_empty(&o->waiters) || inode_pinned(inode, now))
-        return false;
-    return fs->tiers.active ? object_clean_locked(inode) : !o->dirty;
+    list_for_each(l, &fs->l1.writing) list_entry(l, struct object, l1_link)->suspect = true;
 }
 
 /* Takes the object out of L1; its staging file is the caller's to remove. */
-static uint64_t detach_locked(struct l2fs *fs, struct object *o)
+static uint64_t detach_locked(struct l2fs *fs, struct object *o, enum evict_cause why)
 {
     struct inode *inode = o->inode;
     uint64_t id = o->staging_id;
     char key[KEY_PATH_MAX + 2];
 
     file_key(inode, key);
-    events_add(fs, "evict", key, NULL);
-    metric_add(fs->m.evictions, 1);
+    evict_tell(fs, &fs->evictor.place, key, why);
     pin_remove(fs->pinner, &o->pin);
     file_record_locked(fs, o, 0); /* the file goes a little later: a crash must not adopt it */
     o->staging_id = 0;
@@ -53,95 +117,130 @@ static uint64_t detach_locked(struct l2fs *fs, struct object *o)
     return id;
 }
 
-int evict_one_locked(struct l2fs *fs, struct object *o)
+int evict_one_locked(struct l2fs *fs, struct object *o, enum evict_cause why)
 {
-    if (!evictable(fs, o, clock_now()))
+    if (evict_obstacle_locked(fs, o, clock_now()))
         return -EBUSY;
     mark_suspects_locked(fs);
-    staging_drop(fs->staging, detach_locked(fs, o));
-    wake_locked(fs, &fs->space_waiters, 0);
+    staging_drop(fs->staging, detach_locked(fs, o, why));
+    evict_post_locked(fs);
     return 0;
 }
 
-/* Up to BATCH victims worth `goal` bytes. Looks at each resident once at most. */
-static size_t choose_locked(struct l2fs *fs, uint64_t goal, uint64_t *ids, uint64_t *freed)
+/* Up to BATCH victims; fewer when the run has what it wants, or there are no more. */
+static size_t choose_locked(struct l2fs *fs, uint64_t ids[BATCH])
 {
-    uint64_t now = clock_now();
-    struct list *l, *tmp;
+    struct evictor *e = &fs->evictor;
+    struct moment m = {fs, clock_now()};
     size_t n = 0;
 
-    list_for_each_safe(l, tmp, &fs->l1.order)
-    {
-        struct object *o = list_entry(l, struct object, lru);
-        uint64_t bytes = o->inode->blocks * 512;
+    mark_suspects_locked(fs);
+    for (size_t i = 0; i < BATCH && e->left; i++) {
+        struct object *o = l1_pick(&fs->l1, SCAN, obstacle_at, &m);
 
-        if (*freed >= goal || n == BATCH)
-            break;
-        if (!evictable(fs, o, now))
+        if (!o)
             continue;
-        ids[n++] = detach_locked(fs, o);
-        *freed += bytes;
+        e->left -= MIN(e->left, o->inode->blocks * 512);
+        ids[n++] = detach_locked(fs, o, e->why);
     }
     return n;
 }
 
-/* What the first in the queue asks for comes on top of what is promised. */
-static uint64_t wanted_locked(const struct l2fs *fs)
-{
-    uint64_t bytes = fs->l1.promised;
+/* --- runs --- */
 
-    if (!list_empty(&fs->space_waiters))
-        bytes += list_entry(fs->space_waiters.next, struct waiter, link)->bytes;
-    return bytes;
+static struct waiter *first_waiter(const struct l2fs *fs)
+{
+    if (list_empty(&fs->space_waiters))
+        return NULL;
+    return list_entry(fs->space_waiters.next, struct waiter, link);
+}
+
+/* Bytes to free now. What the first who waits asks for comes on top of what is promised. */
+static uint64_t excess_locked(const struct l2fs *fs)
+{
+    const struct waiter *first = first_waiter(fs);
+    uint64_t used, size;
+
+    staging_space(fs->staging, &used, &size);
+    return l1_excess(&fs->l1, used, fs->l1.promised + (first ? first->bytes : 0));
+}
+
+static bool first_fits_locked(const struct l2fs *fs)
+{
+    const struct waiter *first = first_waiter(fs);
+    uint64_t used, size;
+
+    staging_space(fs->staging, &used, &size);
+    return first && l1_admits(&fs->l1, used, first->bytes);
+}
+
+static void post_locked(struct l2fs *fs)
+{
+    fs->evictor.posted = true;
+    mailbox_post(fs->mailbox, &fs->evictor.letter);
+}
+
+static void begin_locked(struct l2fs *fs)
+{
+    struct evictor *e = &fs->evictor;
+
+    e->posted = false;
+    if (e->left)
+        return;
+    e->left = excess_locked(fs);
+    e->why = first_waiter(fs) ? CAUSE_SPACE : CAUSE_WATERMARK;
 }
 
 static void run(struct letter *letter)
 {
-    struct l2fs *fs = container_of(letter, struct l2fs, evict_letter);
-    uint64_t ids[BATCH], used, size, goal, freed = 0;
+    struct l2fs *fs = container_of(letter, struct l2fs, evictor.letter);
+    struct evictor *e = &fs->evictor;
+    uint64_t ids[BATCH];
     size_t n;
 
-    staging_space(fs->staging, &used, &size);
     lock(&fs->ns->lock);
-    fs->evict_posted = false;
-    goal = l1_excess(&fs->l1, used, wanted_locked(fs));
+    begin_locked(fs);
+    n = choose_locked(fs, ids);
     unlock(&fs->ns->lock);
-    do {
-        n = 0;
-        lock(&fs->ns->lock);
-        if (freed < goal) {
-            mark_suspects_locked(fs);
-            n = choose_locked(fs, goal, ids, &freed);
-        }
-        unlock(&fs->ns->lock);
-        for (size_t i = 0; i < n; i++)
-            staging_drop(fs->staging, ids[i]);
-    } while (n == BATCH);
-    if (goal && !freed)
-        return; /* the next store that ends, or close, asks again */
+    for (size_t i = 0; i < n; i++)
+        staging_drop(fs->staging, ids[i]);
     lock(&fs->ns->lock);
-    wake_locked(fs, &fs->space_waiters, 0);
+    if (!l1_has_order(&fs->l1))
+        e->left = 0;
+    if (e->left && !e->posted)
+        post_locked(fs);
+    if (first_fits_locked(fs))
+        wake_locked(fs, &fs->space_waiters, 0);
     unlock(&fs->ns->lock);
 }
 
 void evict_init(struct l2fs *fs)
 {
-    fs->evict_letter.run = run;
-    list_init(&fs->evict_letter.link);
+    fs->evictor.letter.run = run;
+    list_init(&fs->evictor.letter.link);
+    evict_place_init(&fs->evictor.place, fs->metrics, "l1");
 }
 
 void evict_post_locked(struct l2fs *fs)
 {
-    uint64_t used, size;
-
-    if (fs->evict_posted)
+    if (fs->evictor.posted)
         return;
-    staging_space(fs->staging, &used, &size);
-    if (list_empty(&fs->space_waiters) && !l1_excess(&fs->l1, used, wanted_locked(fs)))
-        return;
-    fs->evict_posted = true;
-    mailbox_post(fs->mailbox, &fs->evict_letter);
+    if (first_waiter(fs) ? l1_has_order(&fs->l1) || first_fits_locked(fs)
+                         : l1_has_order(&fs->l1) && excess_locked(fs))
+        post_locked(fs);
 }
+
+void evict_tick(struct l2fs *fs)
+{
+    struct moment m = {fs, clock_now()};
+
+    LOCKED_SCOPE(&fs->ns->lock);
+    if (fs->l1.naside && excess_locked(fs))
+        l1_check_aside(&fs->l1, ASIDE_SCAN, obstacle_at, &m);
+    evict_post_locked(fs);
+}
+
+/* --- admission --- */
 
 int space_locked(struct l2fs *fs, uint64_t bytes, struct waiter *w, uint64_t timeout, int error)
 {

@@ -87,8 +87,7 @@ int file_begin_locked(struct l2fs *fs, struct inode *inode, uint64_t expected)
     inode->size = inode->blocks = 0;
     inode->has_crc =
         false; /* of the bytes before: a store may start before the new ones are summed */
-    l1_remove(&fs->l1, o);
-    list_push_back(&fs->l1.writing, &o->lru);
+    l1_add_writer(&fs->l1, o);
     l1_promise(&fs->l1, o, expected);
     tenant_note_locked(fs, inode);
     return 0;
@@ -129,6 +128,7 @@ void file_refresh_locked(struct l2fs *fs, struct inode *inode)
     inode->size = (uint64_t)st.st_size;
     inode->blocks = (uint64_t)st.st_blocks;
     inode->mtime = st.st_mtim;
+    l1_resize(&fs->l1, o);
     tenant_note_locked(fs, inode);
 }
 
@@ -262,8 +262,10 @@ void file_settle_locked(struct l2fs *fs, struct inode *inode)
     struct object *o = inode->object;
     bool gone = inode->state == STATE_DISCARDED;
 
-    if (o)
+    if (o) {
         store_note_locked(fs, o);
+        evict_note_locked(fs, o);
+    }
     if (o && !o->opens && !inode->busy && !o->store && list_empty(&o->waiters) &&
         ((gone && !inode->nlookup) || inode->state == STATE_EVICTED ||
          inode->state == STATE_DISK)) {

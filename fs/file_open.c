@@ -97,8 +97,7 @@ static int rewrite_locked(struct l2fs *fs, struct inode *inode)
     err = truncate_in_place_locked(fs, inode);
     if (err)
         return err;
-    l1_remove(&fs->l1, o);
-    list_push_back(&fs->l1.writing, &o->lru);
+    l1_add_writer(&fs->l1, o);
     o->published = false;
     if (!o->writers)
         o->suspect = o->aborted = o->fsynced = false; /* said of bytes that are gone */
@@ -126,6 +125,7 @@ static int open_resident_locked(struct l2fs *fs, struct handle *h, struct waiter
         o->dirty = true;
         file_record_locked(fs, o, RECORD_REWRITE);
     }
+    l1_touch(&fs->l1, o);
     return 0;
 }
 

@@ -24,9 +24,7 @@ static void on_tick(struct loop_timer *t)
 
     wait_expire(fs, now);
     store_retry_due(fs, now);
-    lock(&fs->ns->lock);
-    evict_post_locked(fs);
-    unlock(&fs->ns->lock);
+    evict_tick(fs);
     loop_timer_arm(fs->loop, t, now + TICK_NS);
 }
 
@@ -100,7 +98,6 @@ static void register_metrics(struct l2fs *fs)
 
     fs->m.publishes = metrics_counter(m, "l2fs_publishes", "Objects published.", "");
     fs->m.discards = metrics_counter(m, "l2fs_discards", "Objects given up unpublished.", "");
-    fs->m.evictions = metrics_counter(m, "l2fs_evictions", "Objects dropped from L1.", "");
     fs->m.opens = metrics_counter(m, "l2fs_opens", "Files opened.", "");
     fs->m.open_misses = metrics_counter(m, "l2fs_open_misses", "Opens that started a load.", "");
     fs->m.enospc = metrics_counter(m, "l2fs_enospc", "Writers that met the L1 limit.", "");
@@ -149,6 +146,7 @@ static void destroy(struct l2fs *fs, bool keep)
     keyguard_fini(&fs->guard);
     pthread_mutex_destroy(&fs->gone_lock);
     pthread_cond_destroy(&fs->stored_cond);
+    l1_fini(&fs->l1);
     metrics_destroy(fs->metrics);
     free(fs);
 }

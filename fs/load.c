@@ -49,9 +49,10 @@ static void arrived_locked(struct l2fs *fs, struct load_work *work)
     for (struct dentry *d = inode->names; d; d = d->alias)
         d->gen = 1;
     state_move(&inode->state, STATE_RESIDENT);
-    l1_add(&fs->l1, o);
     set_file_times(fs, inode);
     file_refresh_locked(fs, inode);
+    l1_add(&fs->l1, o);
+    o->unread = true;
     file_record_locked(fs, o, RECORD_PUBLISHED);
     file_pin_locked(fs, o);
     events_add(fs, "loaded", work->key, NULL);

@@ -22,6 +22,7 @@ fs_sources = \
 	fs/events.c \
 	fs/events.h \
 	fs/evict.c \
+	fs/evict.h \
 	fs/expire.c \
 	fs/expire.h \
 	fs/file.c \

@@ -50,7 +50,8 @@ struct object *object_create(struct inode *inode)
         return NULL;
     o->inode = inode;
     o->disk_fd = -1;
-    list_init(&o->lru);
+    list_init(&o->place.link);
+    list_init(&o->l1_link);
     list_init(&o->waiters);
     list_init(&o->handles);
     inode->object = o;

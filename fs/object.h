@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "hash.h"
-#include "list.h"
+#include "order.h"
 #include "pin.h"
 #include "states.h"
 
@@ -76,10 +76,11 @@ struct object {
     struct dentry *storing_name; /* what the running store writes; NULL: removed meanwhile */
     struct store_work *store;    /* owner of the queued or running job */
     uint64_t staging_id;
-    uint64_t prev_id;    /* version replaced by O_TRUNC, kept until the new one is published */
-    struct list lru;     /* in l1.order while resident, in l1.writing while a first writer has it */
-    struct list waiters; /* of struct waiter: woken at every change */
-    struct list handles; /* of struct handle */
+    uint64_t prev_id;        /* version replaced by O_TRUNC, kept until the new one is published */
+    struct order_node place; /* in l1.order */
+    struct list l1_link;     /* in l1.writing, or in l1.aside */
+    struct list waiters;     /* of struct waiter: woken at every change */
+    struct list handles;     /* of struct handle */
     unsigned opens;
     unsigned writers;
     uint32_t want_gen;     /* grows when there is something new to store */
@@ -97,7 +98,8 @@ struct object {
     struct pin_region pin;
     uint64_t clean_size; /* with inode.crc32c: the bytes of the last publication */
     uint32_t epoch;      /* grows at every open for write */
-    bool in_order;       /* lru is in l1.order */
+    uint8_t aside;       /* why it is in l1.aside (enum obstacle); 0: it is not */
+    bool unread;         /* loaded, and not opened since */
     bool unstored;       /* counted in l2fs.unstored */
     bool fsync_wanted;   /* store although a writer has it open */
     bool published;      /* was whole under its name once since it is in L1 */

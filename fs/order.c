@@ -155,6 +155,15 @@ void order_remove(struct order *o, struct order_node *node)
     o->count--;
 }
 
+void order_return(struct order *o, struct order_node *node, bool first)
+{
+    push(o, node, o->policy == EVICT_S3FIFO ? node->queue : QUEUE_MAIN);
+    if (!first)
+        return;
+    list_remove(&node->link);
+    list_push_front(node->queue == QUEUE_SMALL ? &o->small : &o->main, &node->link);
+}
+
 static void go_round(struct order *o, struct order_node *node)
 {
     list_remove(&node->link);
@@ -216,13 +225,14 @@ static bool spared(struct order *o, struct order_node *node)
 
 static struct order_node *take(struct order *o, size_t scan, order_may_go_fn *may_go, void *arg)
 {
-    for (scan = MIN(scan, order_round(o)); scan; scan--) {
+    for (scan = MIN(scan, order_round(o)); scan && o->count; scan--) {
         struct order_node *node = first(o);
 
         if (spared(o, node))
             continue;
         if (!may_go(arg, node)) {
-            go_round(o, node);
+            if (order_linked(node))
+                go_round(o, node);
             o->other = !o->other;
             continue;
         }

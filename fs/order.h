@@ -46,6 +46,8 @@ void order_set_policy(struct order *o, int policy);
 void order_add(struct order *o, struct order_node *node, uint64_t hash, uint64_t bytes);
 void order_remove(struct order *o, struct order_node *node); /* idempotent; not an eviction */
 void order_touch(struct order *o, struct order_node *node);  /* used now; not linked: nothing */
+/* Puts back what was removed: to the near end of its queue, or to the far one. */
+void order_return(struct order *o, struct order_node *node, bool first);
 /* It weighs `bytes` now and keeps its place; not linked: nothing. */
 void order_resize(struct order *o, struct order_node *node, uint64_t bytes);
 static inline bool order_linked(const struct order_node *node)
@@ -56,7 +58,7 @@ static inline bool order_linked(const struct order_node *node)
 /* The next to leave for which may_go says true; it is removed, and S3-FIFO remembers it. NULL:
  * policy noop, or none among the next `scan`: looking at one node is one step, be it passed over,
  * promoted or sent round. Those passed over go round to the far end, so that the next call goes on
- * where this one stopped. may_go must not change the order. */
+ * where this one stopped. may_go may remove the node it is asked about, then false; nothing else. */
 typedef bool order_may_go_fn(void *arg, struct order_node *node);
 struct order_node *order_pick(struct order *o, size_t scan, order_may_go_fn *may_go, void *arg);
 /* NULL for this many steps, in one call or in several, means that none may go now. 0: noop. */

@@ -39,7 +39,7 @@ static void collect(struct l2fs *fs, struct figures *f)
     f->loads = load_ctl_active(fs->load_ctl);
     LOCKED_SCOPE(&fs->ns->lock);
     f->promised = fs->l1.promised;
-    f->residents = fs->l1.residents;
+    f->residents = l1_residents(&fs->l1);
     f->files = fs->ns->files;
     f->directories = fs->ns->dirs;
     f->unstored = fs->unstored;

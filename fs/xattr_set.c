@@ -46,6 +46,8 @@ static int set_pin_locked(struct setting *s)
     e->pin_until = pin.kind == PIN_SOFT ? clock_deadline(pin.lease) : 0;
     if (pin.kind != PIN_NONE && inode->state == STATE_EVICTED)
         load_locked(s->fs, inode, NULL); /* as far as there is space now */
+    if (inode->object)
+        evict_note_locked(s->fs, inode->object);
     if (pin.kind == PIN_NONE)
         evict_post_locked(s->fs);
     return 0;
@@ -163,7 +165,7 @@ static bool evict_one(void *arg, struct dentry *d)
 
     if (d->inode->dir || d->inode->state != STATE_RESIDENT || !d->inode->object)
         return true;
-    if (!d->inode->tiers || evict_one_locked(s->fs, d->inode->object))
+    if (!d->inode->tiers || evict_one_locked(s->fs, d->inode->object, CAUSE_ASKED))
         s->left++;
     else
         s->done++;
@@ -199,7 +201,7 @@ static int evict_settled_locked(struct l2fs *fs, struct inode *inode)
         if (!o || inode->state == STATE_EVICTED)
             return 0;
         if (inode->tiers) /* never the only copy */
-            err = evict_one_locked(fs, o);
+            err = evict_one_locked(fs, o, CAUSE_ASKED);
         if (!err || late || inode_pinned(inode, clock_now()) || !fs->tiers.keeping)
             return err;
         late = cond_wait_until(&fs->stored_cond, &fs->ns->lock, deadline);

@@ -364,7 +364,7 @@ int vfsrig_evict(struct vfsrig *r, const char *path)
     ck_assert_ptr_nonnull(inode);
     vfsrig_wait_stored(r);
     LOCKED_SCOPE(&r->fs->ns->lock);
-    return inode->object ? evict_one_locked(r->fs, inode->object) : -EBUSY;
+    return inode->object ? evict_one_locked(r->fs, inode->object, CAUSE_ASKED) : -EBUSY;
 }
 
 void vfsrig_crash(struct vfsrig *r, void (*fn)(struct vfsrig *r))
