@@ -10,8 +10,8 @@
 #include "evict.h"
 #include "keyguard.h"
 #include "l1.h"
-#include "load_ctl.h"
 #include "namespace.h"
+#include "prefetch.h"
 #include "store_ctl.h"
 #include "tiers.h"
 #include "vfs.h"
@@ -33,7 +33,8 @@ struct l2fs {
     struct loop_timer tick;
     struct store_owner store_owner;
     struct store_ctl *store_ctl;
-    struct load_ctl *load_ctl;
+    struct prefetch_owner prefetch_owner;
+    struct prefetch_ctl *prefetch_ctl;
     struct keyguard guard;
     struct events *events;
     struct probes *probes;
@@ -120,15 +121,13 @@ int vfs_truncate(struct l2fs *fs, struct inode *inode, uint64_t size,
                  struct waiter *w);   /* data.c */
 bool space_is_tight(struct l2fs *fs); /* a writer may have met the limit */
 
-/* ---- store.c, load.c, evict.c ---- */
+/* ---- store.c, evict.c (load.c: prefetch.h) ---- */
 bool store_needed_locked(const struct l2fs *fs, const struct inode *inode);
 void store_queue_locked(struct l2fs *fs, struct inode *inode, bool urgent);
 void store_note_locked(struct l2fs *fs, struct object *o); /* keeps l2fs.unstored right */
 void store_owner_init(struct l2fs *fs);
 void store_retry_due(struct l2fs *fs, uint64_t now);
 void store_retries_drop(struct l2fs *fs); /* at the end, without the loop */
-/* Starts the load of an evicted inode, waits for it or for space. w may be NULL: only starts. */
-int load_locked(struct l2fs *fs, struct inode *inode, struct waiter *w);
 /* L1 space for a new writer or load: 0, or waits (-EINPROGRESS; -EAGAIN without w). */
 int space_locked(struct l2fs *fs, uint64_t bytes, struct waiter *w, uint64_t timeout, int error);
 

@@ -34,6 +34,9 @@ struct l2fs_config {
     uint64_t drain_timeout; /* unmount waits this long for stores, then keeps the staging */
     uint64_t start_timeout; /* mount.l2fs waits this long for the mount to answer */
 
+    int64_t prefetch_requests; /* of warm-ups and read-ahead in flight */
+    uint64_t prefetch_bytes;   /* ... and their bytes; 0: a quarter of l1 */
+
     char *tmp;  /* globs: never stored until renamed */
     char *disk; /* globs: kept in the fs adapter's own file */
 

@@ -14,7 +14,8 @@
 
 #define STORE_BYTES_MAX (256 * MIB)
 #define STORE_JOBS_MAX 32
-#define LOAD_JOBS_MAX 64
+#define PROBE_NS (5 * NSEC_PER_SEC) /* between tries of a tier that does not answer */
+#define OPENS_MAX 64                /* loads for opens at a time */
 #define SLACK_MIN (16 * MIB)
 
 static void on_tick(struct loop_timer *t)
@@ -66,6 +67,27 @@ static int open_tiers(struct l2fs *fs, struct text *err)
     return 0;
 }
 
+/* An open that meets a lookup and a load that hang has a quarter of its time left for the next tier. */
+static int start_prefetch(struct l2fs *fs)
+{
+    uint64_t bytes = fs->cfg->prefetch_bytes;
+    struct prefetch_params p = {.loop = fs->loop,
+                                .mailbox = fs->mailbox,
+                                .staging = fs->staging,
+                                .metrics = fs->metrics,
+                                .owner = &fs->prefetch_owner,
+                                .tiers = fs->tiers.tier,
+                                .max_opens = OPENS_MAX,
+                                .max_requests = (size_t)fs->cfg->prefetch_requests,
+                                .max_bytes = bytes ? bytes : fs->cfg->l1 / 4,
+                                .lookup_timeout = fs->cfg->load_timeout / 4,
+                                .load_timeout = fs->cfg->load_timeout / 2,
+                                .probe_interval = PROBE_NS};
+
+    load_init(fs);
+    return prefetch_ctl_create(&p, &fs->prefetch_ctl);
+}
+
 static int start_controllers(struct l2fs *fs)
 {
     struct store_ctl_params s = {.loop = fs->loop,
@@ -76,19 +98,13 @@ static int start_controllers(struct l2fs *fs)
                                  .max_jobs = STORE_JOBS_MAX,
                                  .owner = &fs->store_owner,
                                  .metrics = fs->metrics};
-    struct load_ctl_params l = {.loop = fs->loop,
-                                .mailbox = fs->mailbox,
-                                .tiers = fs->tiers.tier,
-                                .ntiers = (size_t)__builtin_popcount(fs->tiers.present),
-                                .max_jobs = LOAD_JOBS_MAX,
-                                .metrics = fs->metrics};
     int err;
 
     store_owner_init(fs);
     evict_init(fs);
     err = store_ctl_create(&s, &fs->store_ctl);
     if (!err)
-        err = load_ctl_create(&l, &fs->load_ctl);
+        err = start_prefetch(fs);
     return err;
 }
 
@@ -132,7 +148,7 @@ static void destroy(struct l2fs *fs, bool keep)
     status_detach(fs);
     tiers_fini(&fs->tiers);
     store_ctl_destroy(fs->store_ctl);
-    load_ctl_destroy(fs->load_ctl);
+    prefetch_ctl_destroy(fs->prefetch_ctl);
     store_retries_drop(fs);
     mailbox_destroy(fs->mailbox);
     loop_destroy(fs->loop);

@@ -1,5 +1,6 @@
-/* load.c - the instance's side of the load controller: an evicted key comes back into L1, or is
- * found to be lost. Submitted under ns->lock from any thread; ends on the loop thread.
+/* load.c - the instance's side of the prefetch controller: evicted keys come back into L1, or are
+ * found to be lost. A key on its way holds its ticket of the key guard, so stores and removals of it
+ * wait their turn. Batches are submitted under ns->lock from any thread, and end on the loop thread.
  */
 #include "config.h"
 
@@ -9,19 +10,118 @@
 #include "log.h"
 
 struct load_work {
-    struct load_job job;
     struct keyticket ticket;
     struct l2fs *fs;
     struct inode *inode;
-    char key[KEY_PATH_MAX + 2];
+    struct load_batch *batch;
+    char key[];
 };
 
+struct load_batch {
+    struct prefetch_request request;
+    struct l2fs *fs;
+    struct load_purpose purpose;
+    uint64_t bytes;
+    struct load_work *works[LOAD_BATCH_KEYS];
+    struct prefetch_key keys[LOAD_BATCH_KEYS];
+};
+
+/* ---- batches ---- */
+
+struct load_batch *load_batch_create(struct l2fs *fs, const struct load_purpose *p)
+{
+    struct load_batch *b = calloc(1, sizeof(*b));
+
+    if (!b)
+        return NULL;
+    prefetch_request_init(&b->request);
+    b->fs = fs;
+    b->purpose = *p;
+    b->request.keys = b->keys;
+    b->request.mode = p->mode;
+    b->request.background = p->background;
+    return b;
+}
+
+bool load_batch_full(const struct load_batch *b)
+{
+    return b->request.n == LOAD_BATCH_KEYS || b->bytes >= LOAD_BATCH_BYTES;
+}
+
+static void append(struct load_batch *b, struct load_work *work)
+{
+    size_t i = b->request.n++;
+
+    work->batch = b;
+    b->works[i] = work;
+    b->keys[i] = (struct prefetch_key){
+        .key = work->key, .size = work->inode->size, .tiers = work->inode->tiers};
+    b->bytes += work->inode->size;
+}
+
+static void submit(struct load_batch *b)
+{
+    prefetch_ctl_submit(b->fs->prefetch_ctl, &b->request);
+}
+
+/* With the guard's lock held. */
 static void on_turn(struct keyticket *t)
 {
-    struct load_work *work = container_of(t, struct load_work, ticket);
-
-    load_ctl_submit(work->fs->load_ctl, &work->job);
+    submit(container_of(t, struct load_work, ticket)->batch);
 }
+
+void load_batch_submit_locked(struct load_batch *b)
+{
+    if (!b->request.n) {
+        free(b);
+        return;
+    }
+    submit(b);
+}
+
+static struct load_work *work_create(struct l2fs *fs, struct inode *inode)
+{
+    char key[KEY_PATH_MAX + 2];
+    struct load_work *work;
+
+    if (!inode->object && !object_create(inode))
+        return NULL;
+    file_key(inode, key);
+    work = calloc(1, sizeof(*work) + strlen(key) + 1);
+    if (!work)
+        return NULL;
+    strcpy(work->key, key);
+    work->fs = fs;
+    work->inode = inode;
+    work->ticket.turn = on_turn;
+    return work;
+}
+
+int load_batch_add_locked(struct load_batch *b, struct inode *inode)
+{
+    struct l2fs *fs = b->fs;
+    struct load_batch *own = load_batch_create(fs, &b->purpose);
+    struct load_work *work = own ? work_create(fs, inode) : NULL;
+
+    if (!work) {
+        free(own);
+        return -ENOMEM;
+    }
+    inode->busy++;
+    if (inode->extra)
+        inode->extra->error = 0;
+    inode->object->load = work;
+    l1_promise(&fs->l1, inode->object, inode->size);
+    state_move(&inode->state, STATE_LOADING);
+    append(own, work);
+    if (!keyguard_enter(&fs->guard, &work->ticket, work->key, NULL))
+        return 0; /* on_turn submits it */
+    append(b, work);
+    free(own);
+    return 0;
+}
+
+/* ---- ends ---- */
 
 static void set_file_times(struct l2fs *fs, const struct inode *inode)
 {
@@ -32,18 +132,18 @@ static void set_file_times(struct l2fs *fs, const struct inode *inode)
         futimens(fd, times);
 }
 
-static void arrived_locked(struct l2fs *fs, struct load_work *work)
+static void arrived_locked(struct l2fs *fs, struct load_work *work, const struct prefetch_key *k)
 {
     struct inode *inode = work->inode;
     struct object *o = inode->object;
-    const struct l2_object *got = &work->job.object;
+    const struct l2_object *got = &k->object;
 
     o->staging_id = got->staging_id;
     o->charged = staging_has_mount(fs->staging) ? 0 : got->size;
     inode->size = o->clean_size = got->size;
     inode->has_crc = true;
     inode->crc32c = got->crc32c;
-    inode->tiers = work->job.found;
+    inode->tiers &= ~k->absent;
     o->published = true;
     o->want_gen = 1;
     for (struct dentry *d = inode->names; d; d = d->alias)
@@ -65,6 +165,11 @@ static void failed_locked(struct l2fs *fs, struct load_work *work, int error)
     struct object *o = inode->object;
     bool eio = error == -EBADMSG && fs->cfg->on_corrupt == CORRUPT_EIO;
 
+    if (error == -ECANCELED) { /* who waits begins a load of its own */
+        state_move(&inode->state, STATE_EVICTED);
+        wake_locked(fs, &o->waiters, 0);
+        return;
+    }
     file_error_locked(inode, error);
     file_event_error(fs, "load-failed", work->key, error);
     if (error == -ENOENT || error == -EBADMSG)
@@ -74,59 +179,98 @@ static void failed_locked(struct l2fs *fs, struct load_work *work, int error)
     wake_locked(fs, &o->waiters, eio ? -EIO : -ENOENT);
 }
 
-static void on_done(struct load_job *job)
+static void key_done_locked(struct l2fs *fs, struct load_work *work, const struct prefetch_key *k,
+                            int err)
 {
-    struct load_work *work = container_of(job, struct load_work, job);
-    struct l2fs *fs = work->fs;
     struct inode *inode = work->inode;
-    int err = job->error;
 
-    if (!err)
-        err = staging_charge(fs->staging, (int64_t)job->object.size);
-    if (err && !job->error)
-        staging_drop(fs->staging, job->object.staging_id);
-    lock(&fs->ns->lock);
     l1_unpromise(&fs->l1, inode->object);
+    inode->object->load = NULL;
     inode->busy--;
     if (inode->state != STATE_LOADING) { /* unlinked meanwhile */
         if (!err) {
-            staging_charge(fs->staging, -(int64_t)job->object.size);
-            staging_drop(fs->staging, job->object.staging_id);
+            staging_charge(fs->staging, -(int64_t)k->object.size);
+            staging_drop(fs->staging, k->object.staging_id);
         }
     } else if (!err) {
-        arrived_locked(fs, work);
+        arrived_locked(fs, work, k);
     } else {
         failed_locked(fs, work, err);
     }
     evict_post_locked(fs);
     file_settle_locked(fs, inode);
-    unlock(&fs->ns->lock);
-    if (!job->error)
-        l2_object_fini(&job->object);
-    keyguard_leave(&fs->guard, &work->ticket);
-    free(work);
 }
+
+static void on_key_done(struct prefetch_owner *owner, struct prefetch_request *r, size_t i)
+{
+    struct load_work *work = container_of(r, struct load_batch, request)->works[i];
+    struct l2fs *fs = container_of(owner, struct l2fs, prefetch_owner);
+    struct prefetch_key *k = &r->keys[i];
+    int err = k->error;
+
+    if (!err)
+        err = staging_charge(fs->staging, (int64_t)k->object.size);
+    if (err && !k->error)
+        staging_drop(fs->staging, k->object.staging_id);
+    lock(&fs->ns->lock);
+    key_done_locked(fs, work, k, err);
+    unlock(&fs->ns->lock);
+    if (!k->error)
+        l2_object_fini(&k->object);
+    keyguard_leave(&fs->guard, &work->ticket);
+}
+
+/* Space was promised for the size that the tree knows. */
+static int on_reserve(struct prefetch_owner *owner, struct prefetch_request *r, size_t i,
+                      uint64_t size)
+{
+    struct load_work *work = container_of(r, struct load_batch, request)->works[i];
+    struct l2fs *fs = container_of(owner, struct l2fs, prefetch_owner);
+
+    LOCKED_SCOPE(&fs->ns->lock);
+    if (work->inode->state != STATE_LOADING)
+        return -ECANCELED;
+    return size > fs->l1.capacity ? -ENOSPC : 0;
+}
+
+static void on_done(struct prefetch_owner *owner, struct prefetch_request *r)
+{
+    struct load_batch *b = container_of(r, struct load_batch, request);
+
+    (void)owner;
+    for (size_t i = 0; i < r->n; i++)
+        free(b->works[i]);
+    free(b);
+}
+
+void load_init(struct l2fs *fs)
+{
+    fs->prefetch_owner.reserve = on_reserve;
+    fs->prefetch_owner.key_done = on_key_done;
+    fs->prefetch_owner.done = on_done;
+}
+
+/* ---- one key, for an open ---- */
 
 static int start_locked(struct l2fs *fs, struct inode *inode)
 {
-    struct load_work *work = calloc(1, sizeof(*work));
+    const struct load_purpose open = {.mode = PLAN_ALL};
+    struct load_batch *b = load_batch_create(fs, &open);
+    int err;
 
-    if (!work || (!inode->object && !object_create(inode))) {
-        free(work);
+    if (!b)
         return -ENOMEM;
-    }
-    work->fs = fs;
-    work->inode = inode;
-    work->job.key = work->key;
-    work->job.done = on_done;
-    work->ticket.turn = on_turn;
-    file_key(inode, work->key);
-    inode->busy++;
-    l1_promise(&fs->l1, inode->object, inode->size);
-    state_move(&inode->state, STATE_LOADING);
-    if (keyguard_enter(&fs->guard, &work->ticket, work->key, NULL))
-        on_turn(&work->ticket);
-    return 0;
+    err = load_batch_add_locked(b, inode);
+    load_batch_submit_locked(b);
+    return err;
+}
+
+void load_cancel_locked(struct l2fs *fs, struct inode *inode)
+{
+    struct load_work *work = inode->object ? inode->object->load : NULL;
+
+    if (work && work->batch->request.n == 1)
+        prefetch_ctl_cancel(fs->prefetch_ctl, &work->batch->request);
 }
 
 int load_locked(struct l2fs *fs, struct inode *inode, struct waiter *w)
@@ -149,5 +293,7 @@ int load_locked(struct l2fs *fs, struct inode *inode, struct waiter *w)
     }
     if (!w)
         return -EINPROGRESS;
+    if (inode->object->load)
+        prefetch_ctl_hurry(fs->prefetch_ctl, &inode->object->load->batch->request);
     return wait_locked(fs, &inode->object->waiters, w, fs->cfg->load_timeout, -ENOENT);
 }

@@ -63,8 +63,6 @@ fs_sources = \
 	fs/l2fs.h \
 	fs/list.h \
 	fs/load.c \
-	fs/load_ctl.c \
-	fs/load_ctl.h \
 	fs/lock.h \
 	fs/log.c \
 	fs/log.h \
@@ -96,6 +94,14 @@ fs_sources = \
 	fs/order.h \
 	fs/pin.c \
 	fs/pin.h \
+	fs/plan.c \
+	fs/plan.h \
+	fs/prefetch.h \
+	fs/prefetch_ctl.c \
+	fs/prefetch_ctl.h \
+	fs/prefetch_impl.h \
+	fs/prefetch_request.c \
+	fs/prefetch_task.c \
 	fs/preflight.c \
 	fs/preflight.h \
 	fs/preflight_impl.h \

@@ -153,6 +153,8 @@ void file_unlink_locked(struct l2fs *fs, struct dentry *d, bool keep_record)
     struct object *o = inode->object;
 
     ns_unlink(fs->ns, d);
+    if (!inode->names)
+        load_cancel_locked(fs, inode);
     if (inode->names) {
         tenant_note_locked(fs, inode);
         if (o && inode->state == STATE_RESIDENT && !o->dirty)

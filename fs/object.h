@@ -15,6 +15,7 @@
 #include "states.h"
 
 struct dir;
+struct load_work;
 struct store_work;
 struct vfile;
 struct inode;
@@ -75,6 +76,7 @@ struct object {
     struct inode *inode;
     struct dentry *storing_name; /* what the running store writes; NULL: removed meanwhile */
     struct store_work *store;    /* owner of the queued or running job */
+    struct load_work *load;      /* while it is loading */
     uint64_t staging_id;
     uint64_t prev_id;        /* version replaced by O_TRUNC, kept until the new one is published */
     struct order_node place; /* in l1.order */

@@ -18,8 +18,9 @@ struct figures {
     uint64_t uptime_s;
     uint64_t used, size; /* bytes of staging */
     uint64_t promised;
-    size_t residents, files, directories, unstored, waiters, retrying, loads;
+    size_t residents, files, directories, unstored, waiters, retrying;
     struct store_ctl_status stores;
+    struct prefetch_status loads;
 };
 
 static size_t list_length(const struct list *head)
@@ -36,7 +37,7 @@ static void collect(struct l2fs *fs, struct figures *f)
     *f = (struct figures){.uptime_s = (clock_now() - fs->started) / NSEC_PER_SEC};
     staging_space(fs->staging, &f->used, &f->size);
     store_ctl_status(fs->store_ctl, &f->stores);
-    f->loads = load_ctl_active(fs->load_ctl);
+    prefetch_ctl_status(fs->prefetch_ctl, &f->loads);
     LOCKED_SCOPE(&fs->ns->lock);
     f->promised = fs->l1.promised;
     f->residents = l1_residents(&fs->l1);
@@ -116,6 +117,26 @@ static json_t *store_json(const struct figures *f)
     return store;
 }
 
+static size_t loads_active(const struct figures *f)
+{
+    return f->loads.queued + f->loads.lookup + f->loads.load;
+}
+
+static json_t *load_json(struct l2fs *fs, const struct figures *f)
+{
+    json_t *load = json_object(), *overdue = json_object();
+
+    set_count(load, "active", loads_active(f));
+    set_count(load, "queued", f->loads.queued);
+    set_count(load, "lookup_phase", f->loads.lookup);
+    set_count(load, "load_phase", f->loads.load);
+    set_count(load, "background_bytes", f->loads.bytes);
+    tiers_each(i, fs->tiers.present)
+        set_count(overdue, tiers_name(&fs->tiers, i), f->loads.overdue[i]);
+    json_object_set_new(load, "overdue", overdue);
+    return load;
+}
+
 static json_t *flags_json(unsigned flags)
 {
     json_t *list = json_array();
@@ -170,7 +191,15 @@ static json_t *tier_json(struct l2fs *fs, size_t tier)
     return r.status;
 }
 
-static json_t *tiers_json(struct l2fs *fs, bool *healthy)
+/* A tier that does not answer is not well, whatever it says itself. */
+static void note_stalled(json_t *tier)
+{
+    json_object_set_new(tier, "is_healthy", json_false());
+    json_object_set_new(tier, "health",
+                        json_string("lookups and loads miss their deadline; it is passed over"));
+}
+
+static json_t *tiers_json(struct l2fs *fs, uint32_t stalled, bool *healthy)
 {
     uint32_t present = fs->tiers.present;
     json_t *list = json_array();
@@ -181,6 +210,8 @@ static json_t *tiers_json(struct l2fs *fs, bool *healthy)
     {
         json_t *tier = tier_json(fs, i);
 
+        if (tier && (stalled & (1u << i)))
+            note_stalled(tier);
         *healthy = *healthy && json_is_true(json_object_get(tier, "is_healthy"));
         json_array_append_new(list, tier);
     }
@@ -200,7 +231,7 @@ int status_print(struct l2fs *fs, size_t tier, struct text *out)
     bool healthy;
 
     collect(fs, &f);
-    tiers = tiers_json(fs, &healthy);
+    tiers = tiers_json(fs, f.loads.stalled, &healthy);
     events_errors(fs->events, add_error, errors);
     json_object_set_new(status, "is_healthy", json_boolean(healthy));
     json_object_set_new(status, "name", any_string(fs->cfg->name));
@@ -210,7 +241,7 @@ int status_print(struct l2fs *fs, size_t tier, struct text *out)
     json_object_set_new(status, "l1", l1_json(fs, &f));
     json_object_set_new(status, "objects", objects_json(&f));
     json_object_set_new(status, "store", store_json(&f));
-    json_object_set_new(status, "load", json_pack("{s:I}", "active", (json_int_t)f.loads));
+    json_object_set_new(status, "load", load_json(fs, &f));
     json_object_set_new(status, "tenants", tenants_json(fs));
     set_count(status, "waiters", f.waiters);
     json_object_set_new(status, "tiers", tiers);
@@ -315,7 +346,7 @@ static void set_gauges(struct l2fs *fs)
     set_gauge(fs, "l2fs_store_in_flight_bytes", "Bytes of stores under way.",
               f.stores.in_flight_bytes);
     set_gauge(fs, "l2fs_store_retrying", "Failed stores that wait for another try.", f.retrying);
-    set_gauge(fs, "l2fs_loads_active", "Loads queued or under way.", f.loads);
+    set_gauge(fs, "l2fs_loads_active", "Loads queued or under way.", loads_active(&f));
     set_gauge(fs, "l2fs_waiters", "Requests that wait for a load, a writer or space.", f.waiters);
 }
 
