@@ -68,21 +68,24 @@ static const struct conf_opt fs_options[] = {
      .def = "0",
      .min = 0,
      .max = 1e9,
-     .help = "GiB of objects; 0: as much as fits"},
+     .help = "GiB of disk that everything below base_path may take, never exceeded; 0: as much as "
+             "fits"},
     {.name = "disk_min_free_gb",
      .type = CONF_DOUBLE,
      .offset = CONF(disk_min_free_gb),
      .def = "0",
      .min = 0,
      .max = 1e9,
-     .help = "GiB of the disk that stay free"},
+     .help = "GiB of the disk that stay free, with or without max_capacity_gb"},
     {.name = "disk_high_watermark",
      .type = CONF_DOUBLE,
      .offset = CONF(disk_high_watermark),
      .def = "0",
      .min = 0,
      .max = 1,
-     .help = "share of the disk that may be in use, by anything; 0: no limit"},
+     .help =
+         "share of the disk that may be in use, by anything, with or without max_capacity_gb; 0: "
+         "no limit"},
     {.name = "checksum",
      .type = CONF_ENUM,
      .offset = CONF(checksum),
@@ -161,6 +164,35 @@ static void fs_free(struct fs *f)
     free(f);
 }
 
+static int before_dir(const struct fs_made *m)
+{
+    struct fs *f = container_of(m, struct fs, made);
+
+    return fs_space_reserve(&f->space, FS_DIR_BYTES, FS_FOR_NAMES, NULL);
+}
+
+static void after_dir(const struct fs_made *m, int parent, int dir)
+{
+    struct fs *f = container_of(m, struct fs, made);
+
+    if (dir >= 0) {
+        fs_space_dir(&f->space, parent);
+        fs_space_dir(&f->space, dir);
+    }
+    fs_space_release(&f->space, FS_DIR_BYTES);
+}
+
+static void count_own(struct fs *f)
+{
+    fs_space_overhead(&f->space, f->layout.own_bytes);
+    fs_space_dir(&f->space, f->layout.root);
+    fs_space_dir(&f->space, f->layout.own);
+    fs_space_dir(&f->space, f->layout.tmp);
+    fs_space_dir(&f->space, f->layout.corrupt);
+    f->made = (struct fs_made){.before = before_dir, .after = after_dir};
+    f->layout.made = &f->made;
+}
+
 static int init_parts(struct fs *f)
 {
     const struct fs_config *c = &f->config;
@@ -171,7 +203,11 @@ static int init_parts(struct fs *f)
     f->removing = keylocks_create();
     if (!err && (!f->durable || !f->locks || !f->removing))
         err = -ENOMEM;
-    return err ? err : probe(f);
+    if (!err)
+        err = probe(f);
+    if (!err)
+        count_own(f);
+    return err;
 }
 
 static int start_threads(struct fs *f)
@@ -398,6 +434,7 @@ static int fs_query_load(struct adapter *a, l2_task task, struct bitmap **loaded
 
 static void fs_usage(struct adapter *a, struct l2_usage *out)
 {
+    fs_look_at_growing(fs_of(a));
     fs_space_usage(&fs_of(a)->space, out);
     out->locked = keylocks_count(fs_of(a)->locks);
 }

@@ -36,6 +36,7 @@ struct fs {
     struct fs_io *io;
     struct fs_durable *durable;
     struct fs_space space;
+    struct fs_made made; /* keeps the space of directories */
     struct fs_health health;
     struct keylocks *locks;    /* of lookups */
     struct keylocks *removing; /* keys that remove is at */
@@ -75,6 +76,11 @@ int fs_open_file(struct adapter *a, const char *key, int flags, const struct l2_
 int fs_link_file(struct adapter *a, int fd, const char *key);
 int fs_list(struct adapter *a, l2_list_fn *fn, void *arg);
 
+/* What a directory and the growth of the one it is in may take. */
+#define FS_DIR_BYTES UINT64_C(16384)
+/* Looks again, at most once a second, at files that grow without our knowing. */
+void fs_look_at_growing(struct fs *f);
+
 /* Starts counting what is there, on a thread of its own. 0 or -errno. */
 int fs_count_start(struct fs *f);
 void fs_count_stop(struct fs *f);
@@ -82,6 +88,8 @@ void fs_count_stop(struct fs *f);
 /* Opens the regular file at a place to read or change it; links and others are -ENOENT. A
  * descriptor or -errno. */
 int fs_open_regular(const struct fs_place *place, int flags, struct stat *st);
+/* As fs_xattrs_replace, keeping the account. */
+int fs_xattrs_change(struct fs *f, int fd, const struct l2_xattrs *set, const char *key);
 /* Close has given up waiting for this thread: what the owner gave it may be gone. */
 bool fs_is_abandoned(struct fs *f);
 /* Waits until a change of the name `key` in `dir` is durable, if the configuration wants that. */

@@ -98,7 +98,11 @@ static int open_or_create(struct fs *f, const struct fs_place *place, int flags,
         fd = fs_open_regular(place, flags & (O_ACCMODE | O_SYNC | O_DSYNC), &st);
     if (fd != -ENOENT || !(flags & O_CREAT))
         return fd;
+    fd = fs_space_reserve(&f->space, FS_DIR_BYTES, FS_FOR_OBJECT, NULL);
+    if (fd)
+        return fd;
     fd = create_at(place, flags, attr);
+    fs_space_release(&f->space, FS_DIR_BYTES);
     *created = fd >= 0;
     if (fd == -EEXIST && !(flags & O_EXCL))
         return fs_open_regular(place, flags & (O_ACCMODE | O_SYNC | O_DSYNC), &st);
@@ -119,11 +123,15 @@ static int open_key(struct fs *f, const char *key, int flags, const struct l2_at
     fd = open_or_create(f, &place, flags, attr, &created);
     if (fd < 0)
         return fd;
+    if (may_write(flags) && !fstat(fd, &st))
+        fs_space_note(&f->space, key, &st, created);
+    if (created)
+        fs_space_dir(&f->space, place.dir);
     err = prepare(f, fd, flags);
     if (err)
         return err;
-    if (may_write(flags) && !fstat(fd, &st))
-        fs_space_note(&f->space, &st, created);
+    if ((flags & O_TRUNC) && !fstat(fd, &st))
+        fs_space_grown(&f->space, &st);
     *out = steal_fd(&fd);
     return 0;
 }
@@ -135,8 +143,11 @@ static int open_unnamed(struct fs *f, const char *dir, int flags, const struct l
     AUTO_CLOSE int fd = -1;
     int err = fs_open_dir(&f->layout, dir, O_RDONLY, &parent);
 
+    if (!err)
+        err = fs_space_reserve(&f->space, FS_DIR_BYTES, FS_FOR_OBJECT, NULL);
     if (err)
         return err;
+    fs_space_release(&f->space, FS_DIR_BYTES);
     fd = openat(parent, ".", (flags & DISK_FLAGS & ~O_TRUNC) | O_TMPFILE | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
@@ -147,6 +158,19 @@ static int open_unnamed(struct fs *f, const char *dir, int flags, const struct l
     return 0;
 }
 
+void fs_look_at_growing(struct fs *f)
+{
+    for (size_t n = fs_space_growing(&f->space); n; n--) {
+        AUTO_FREE char *key = fs_space_next_growing(&f->space);
+        FS_PLACE place = FS_PLACE_NONE;
+        struct stat st;
+
+        if (key && !fs_place_find(&f->layout, key, &place) &&
+            !fstatat(place.dir, place.name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode))
+            fs_space_grown(&f->space, &st);
+    }
+}
+
 int fs_open_file(struct adapter *a, const char *key, int flags, const struct l2_attr *attr, int *fd)
 {
     struct fs *f = fs_of(a);
@@ -155,6 +179,7 @@ int fs_open_file(struct adapter *a, const char *key, int flags, const struct l2_
 
     if ((flags & (O_CREAT | O_TMPFILE)) && !attr)
         return -EINVAL;
+    fs_look_at_growing(f);
     fs_op_begin(&f->health, &op, "open_file", key);
     fs_space_enter(&f->space);
     if ((flags & O_TMPFILE) == O_TMPFILE)
@@ -182,7 +207,8 @@ static int link_at(struct fs *f, int fd, const char *key)
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     if (linkat(AT_FDCWD, path, place.dir, place.name, AT_SYMLINK_FOLLOW))
         return -errno;
-    fs_space_note(&f->space, &st, true);
+    fs_space_note(&f->space, key, &st, true);
+    fs_space_dir(&f->space, place.dir);
     return 0;
 }
 

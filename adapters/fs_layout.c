@@ -201,7 +201,7 @@ int fs_place_find(const struct fs_layout *l, const char *key, struct fs_place *o
 }
 
 /* Another thread may make or remove the same directory: what counts is that it can be opened. */
-static int make_one(int parent, const char *name, const struct l2_attr *owner, int *fd)
+static int make_and_open(int parent, const char *name, const struct l2_attr *owner, int *fd)
 {
     int dir;
 
@@ -218,7 +218,30 @@ static int make_one(int parent, const char *name, const struct l2_attr *owner, i
     return 0;
 }
 
-static int make_dirs(int root, const char *key, size_t dir_len, const struct l2_attr *owner)
+static int make_one(const struct fs_layout *l, int parent, const char *name,
+                    const struct l2_attr *owner, int *fd)
+{
+    int dir = openat(parent, name, DIR_FLAGS | O_PATH);
+    int err = 0;
+
+    if (dir >= 0) {
+        *fd = dir;
+        return 0;
+    }
+    if (l->made)
+        err = l->made->before(l->made);
+    if (err)
+        return err;
+    err = make_and_open(parent, name, owner, &dir);
+    if (l->made)
+        l->made->after(l->made, parent, err ? -1 : dir);
+    if (!err)
+        *fd = dir;
+    return err;
+}
+
+static int make_dirs(const struct fs_layout *l, const char *key, size_t dir_len,
+                     const struct l2_attr *owner)
 {
     AUTO_CLOSE int cur = -1;
 
@@ -229,7 +252,7 @@ static int make_dirs(int root, const char *key, size_t dir_len, const struct l2_
 
         memcpy(name, key + pos, len);
         name[len] = '\0';
-        err = make_one(cur < 0 ? root : cur, name, owner, &fd);
+        err = make_one(l, cur < 0 ? l->root : cur, name, owner, &fd);
         if (err)
             return dir_error(err);
         if (cur >= 0)
@@ -250,7 +273,7 @@ int fs_place_make(const struct fs_layout *l, const char *key, const struct l2_at
         err = place_open(l, key, dir_len, O_RDONLY, out);
     if (err != -ENOENT)
         return err;
-    err = make_dirs(l->root, key, dir_len, owner);
+    err = make_dirs(l, key, dir_len, owner);
     return err ? err : place_open(l, key, dir_len, O_RDONLY, out);
 }
 

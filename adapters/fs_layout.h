@@ -31,7 +31,16 @@ struct fs_layout {
     int lock;                /* .l2fs/lock, flocked; -1 when the file system has no locks */
     size_t swept;            /* temporaries of an earlier daemon, removed at open */
     size_t corrupt_kept;     /* files in .l2fs/corrupt at open */
+    uint64_t own_bytes;      /* what our own files took at open, as st_blocks */
     _Atomic uint64_t serial; /* makes temporary names unique */
+    const struct fs_made *made;
+};
+
+/* Told of directories that fs_place_make makes; set by the owner before it does. */
+struct fs_made {
+    int (*before)(const struct fs_made *m); /* 0, or -ENOSPC: it must not be made */
+    /* `dir` is open, or -1: it was not made. */
+    void (*after)(const struct fs_made *m, int parent, int dir);
 };
 
 /* Opens and locks. 0, or -errno with one log line: -EINVAL, -ENOENT, -ENOTDIR, -EACCES, -EROFS,

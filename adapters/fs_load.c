@@ -133,7 +133,7 @@ static int set_aside(struct attempt *t, const char *why)
     fs_space_enter(&f->space);
     err = fs_set_aside(&f->layout, t->key, &t->place, &t->st, name);
     if (!err)
-        fs_space_remove(&f->space, &t->st);
+        fs_space_set_aside(&f->space, &t->st);
     fs_space_leave(&f->space);
     if (err == -ESTALE)
         return -EAGAIN;

@@ -53,6 +53,9 @@ static int rename_to(struct fs *f, const struct fs_place *from, const struct sta
         replaces = false; /* two names of one file: rename does nothing */
     if (renameat(from->dir, from->name, place.dir, place.name))
         return -errno;
+    fs_space_dir(&f->space, place.dir);
+    if (S_ISREG(st->st_mode))
+        fs_space_renamed(&f->space, st, to);
     if (replaces)
         fs_space_remove(&f->space, &old);
     return 0;
@@ -79,10 +82,11 @@ int fs_rename(struct adapter *a, const char *from, const char *to)
     return fs_op_end(&f->health, &op, err);
 }
 
-static int remove_dir(struct fs *f, const struct fs_place *place)
+static int remove_dir(struct fs *f, const struct fs_place *place, const struct stat *st)
 {
     if (unlinkat(place->dir, place->name, AT_REMOVEDIR))
         return errno == EEXIST ? -ENOTEMPTY : -errno;
+    fs_space_dir_gone(&f->space, st);
     fs_durable_forget(f->durable);
     return 0;
 }
@@ -116,7 +120,7 @@ static int remove_one(struct fs *f, const char *key)
     fs_space_enter(&f->space);
     err = find_kind(f, key, &place, &st);
     if (!err)
-        err = is_dir_key(key) ? remove_dir(f, &place) : remove_file(f, key, &place, &st);
+        err = is_dir_key(key) ? remove_dir(f, &place, &st) : remove_file(f, key, &place, &st);
     fs_space_leave(&f->space);
     fs_op_end(&f->health, &op, err == -EBUSY ? 0 : err);
     return err == -ENOENT ? 0 : err;
@@ -158,6 +162,8 @@ static int make_dir(struct fs *f, const char *dir, const struct l2_attr *attr)
     fd = openat(place.dir, place.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return -errno;
+    fs_space_dir(&f->space, place.dir);
+    fs_space_dir(&f->space, fd);
     return fs_attr_apply(fd, attr, L2_ATTR_MODE | L2_ATTR_OWNER | L2_ATTR_ATIME | L2_ATTR_MTIME);
 }
 
@@ -165,9 +171,32 @@ int fs_make_dir(struct adapter *a, const char *dir, const struct l2_attr *attr)
 {
     struct fs *f = fs_of(a);
     struct fs_op op;
+    int err = fs_space_reserve(&f->space, FS_DIR_BYTES, FS_FOR_NAMES, NULL);
 
+    if (err)
+        return err;
     fs_op_begin(&f->health, &op, "make_dir", dir);
-    return fs_op_end(&f->health, &op, make_dir(f, dir, attr));
+    err = make_dir(f, dir, attr);
+    fs_space_release(&f->space, FS_DIR_BYTES);
+    return fs_op_end(&f->health, &op, err);
+}
+
+int fs_xattrs_change(struct fs *f, int fd, const struct l2_xattrs *set, const char *key)
+{
+    uint64_t most = fs_space_needed(set->len);
+    struct stat before = {0}, after;
+    int err = set->len ? fs_space_reserve(&f->space, most, FS_FOR_NAMES, NULL) : 0;
+
+    if (err)
+        return err;
+    if (fstat(fd, &before))
+        err = -errno;
+    if (!err)
+        err = fs_xattrs_replace(fd, set, key);
+    if (S_ISREG(before.st_mode) && !fstat(fd, &after))
+        fs_space_resized(&f->space, &before, &after);
+    fs_space_release(&f->space, set->len ? most : 0);
+    return err;
 }
 
 static int set_attr(struct fs *f, const char *key, const struct l2_attr *attr,
@@ -187,7 +216,7 @@ static int set_attr(struct fs *f, const char *key, const struct l2_attr *attr,
     if (fd < 0)
         return is_dir_key(key) ? -errno : fd;
     if ((mask & L2_ATTR_XATTRS) && f->xattrs)
-        err = fs_xattrs_replace(fd, xattrs, key);
+        err = fs_xattrs_change(f, fd, xattrs, key);
     return err || !attr ? err : fs_attr_apply(fd, attr, mask);
 }
 

@@ -152,8 +152,16 @@ static int open_tmp(struct fs_layout *l, const char *tmp_dir)
     return -EXDEV;
 }
 
-/* Counts the entries of a directory, removing those that are temporaries. */
-static size_t sweep(int dir, bool remove)
+static uint64_t bytes_of(int dir, const char *name)
+{
+    struct stat st;
+
+    return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+/* Counts the entries of a directory, removing those that are temporaries, and the bytes of the
+ * others. */
+static size_t sweep(int dir, bool remove, uint64_t *bytes)
 {
     int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -170,6 +178,8 @@ static size_t sweep(int dir, bool remove)
             continue;
         if (!remove || (fs_is_temp(e->d_name) && !unlinkat(dir, e->d_name, 0)))
             n++;
+        if (!remove)
+            *bytes += bytes_of(dir, e->d_name);
     }
     closedir(d);
     return n;
@@ -198,8 +208,9 @@ int fs_layout_open(const char *base, const char *tmp_dir, struct fs_layout *out)
         fs_layout_close(&l);
         return err;
     }
-    l.swept = sweep(l.tmp, true);
-    l.corrupt_kept = sweep(l.corrupt, false);
+    l.swept = sweep(l.tmp, true, NULL);
+    l.corrupt_kept = sweep(l.corrupt, false, &l.own_bytes);
+    l.own_bytes += bytes_of(l.own, "lock") + bytes_of(l.own, "format");
     *out = l;
     return 0;
 }

@@ -132,6 +132,8 @@ static int visit(struct scan *s, const char *name)
         return 0;
     if (dir)
         memcpy(s->key + s->prefix + len, "/", 2);
+    if (dir)
+        fs_space_dir_is(&s->f->space, &st);
     if (s->fn)
         err = report(s, name, &st);
     if (!err && dir)

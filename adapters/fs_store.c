@@ -192,8 +192,20 @@ static int publish(struct fs *f, const char *temp, const char *key, const struct
     return err;
 }
 
+/* More than was expected: a file system with larger blocks, or in pieces. */
+static int settle_room(struct fs *f, const struct stat *st, uint64_t *reserved)
+{
+    uint64_t more = fs_space_of(st) - MIN(fs_space_of(st), *reserved);
+    int err = more ? fs_space_reserve(&f->space, more, FS_FOR_OBJECT, NULL) : 0;
+
+    if (!err)
+        *reserved += more;
+    return err;
+}
+
+/* `reserved` is 0 once the bytes are accounted for. */
 static int store_new(struct fs *f, const char *key, const struct l2_buf *buf,
-                     struct fs_place *place, uint32_t *crc32c)
+                     struct fs_place *place, uint64_t *reserved, uint32_t *crc32c)
 {
     char temp[FS_NAME_SIZE];
     AUTO_CLOSE int fd = -1;
@@ -207,6 +219,8 @@ static int store_new(struct fs *f, const char *key, const struct l2_buf *buf,
     err = write_temp(f, fd, key, buf, &crc);
     if (!err && fstat(fd, &st))
         err = -errno;
+    if (!err)
+        err = settle_room(f, &st, reserved);
     replaces = !fstatat(place->dir, place->name, &old, AT_SYMLINK_NOFOLLOW) && S_ISREG(old.st_mode);
     if (!err)
         err = publish(f, temp, key, buf, place);
@@ -214,7 +228,9 @@ static int store_new(struct fs *f, const char *key, const struct l2_buf *buf,
         fs_temp_remove(&f->layout, temp);
         return err;
     }
-    fs_space_add(&f->space, fs_space_of(&st), replaces ? &old : NULL);
+    fs_space_add(&f->space, *reserved, fs_space_of(&st), replaces ? &old : NULL);
+    fs_space_dir(&f->space, place->dir);
+    *reserved = 0;
     *crc32c = crc;
     return fs_sync_name(f, key, place->dir);
 }
@@ -243,7 +259,7 @@ static int refresh(struct fs *f, int fd, const char *key, const struct l2_buf *b
     if (same && same_attr(st, &buf->attr))
         return 0;
     if (!same)
-        err = fs_xattrs_replace(fd, &buf->xattrs, key);
+        err = fs_xattrs_change(f, fd, &buf->xattrs, key);
     if (!err)
         err = fs_attr_apply(fd, &buf->attr, ALL_ATTRS);
     if (!err && f->config.fsync && fsync(fd))
@@ -273,23 +289,14 @@ static int keep_same(struct fs *f, const char *key, const struct l2_buf *buf,
     return err ? err : 1;
 }
 
-/* Bytes that the store will take, by what the staging file takes. */
+/* Bytes that the store may take, by what the staging file takes. */
 static uint64_t expected_bytes(const struct l2_buf *buf)
 {
     struct stat st;
 
     if (fstat(buf->fd, &st))
-        return buf->size;
-    return MIN(buf->size, fs_space_of(&st));
-}
-
-static uint64_t bytes_at(const struct fs_place *place)
-{
-    struct stat st;
-
-    if (fstatat(place->dir, place->name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
-        return 0;
-    return fs_space_of(&st);
+        return fs_space_needed(buf->size);
+    return fs_space_needed(MIN(buf->size, fs_space_of(&st)));
 }
 
 static int no_room(struct fs *f, const char *key, uint64_t limit)
@@ -309,7 +316,7 @@ static int store(struct fs *f, const char *key, const struct l2_buf *buf, uint32
                  uint64_t *bytes)
 {
     FS_PLACE place = FS_PLACE_NONE;
-    uint64_t expected, limit;
+    uint64_t reserved, limit;
     int err = fs_place_make(&f->layout, key, &buf->attr, &place);
 
     if (err)
@@ -323,11 +330,12 @@ static int store(struct fs *f, const char *key, const struct l2_buf *buf, uint32
         *bytes = 0;
         return 0;
     }
-    expected = expected_bytes(buf);
-    if (fs_space_reserve(&f->space, expected, bytes_at(&place), &limit))
+    fs_look_at_growing(f);
+    reserved = expected_bytes(buf);
+    if (fs_space_reserve(&f->space, reserved, FS_FOR_OBJECT, &limit))
         return no_room(f, key, limit);
-    err = store_new(f, key, buf, &place, crc32c);
-    fs_space_release(&f->space, expected);
+    err = store_new(f, key, buf, &place, &reserved, crc32c);
+    fs_space_release(&f->space, reserved);
     if (err)
         return err;
     fs_count(&f->health, FS_STORED, 1);

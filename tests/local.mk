@@ -15,6 +15,7 @@ unit_tests = \
 	tests/unit/test_fs_faults \
 	tests/unit/test_fs_layout \
 	tests/unit/test_fs_names \
+	tests/unit/test_fs_space \
 	tests/unit/test_hash \
 	tests/unit/test_key \
 	tests/unit/test_key_path \
@@ -42,6 +43,7 @@ tests_unit_test_fs_adapter_SOURCES = tests/unit/test_fs_adapter.c tests/unit/fs_
 tests_unit_test_fs_faults_SOURCES = tests/unit/test_fs_faults.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_fs_layout_SOURCES = tests/unit/test_fs_layout.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_fs_names_SOURCES = tests/unit/test_fs_names.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
+tests_unit_test_fs_space_SOURCES = tests/unit/test_fs_space.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 conform_tests = \
 	tests/conform/conform
 tests_conform_conform_SOURCES = \

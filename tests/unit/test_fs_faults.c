@@ -152,19 +152,23 @@ START_TEST(full_by_option)
     struct l2_usage u = {0};
 
     fixture_write("before", "0123456789", 10);
-    open_in("", ", \"max_capacity_gb\": 0.001"); /* 1073741 bytes */
-    ck_assert_int_eq(rig_store(&rig, "a", 800000, 1), 0);
-    ck_assert_int_eq(rig_store(&rig, "b", 300000, 1), -ENOSPC);
-    ck_assert_int_eq(rig_store(&rig, "a", 1000000, 2), 0);
-    ck_assert_int_eq(rig_store(&rig, "b", 73731, 1), 0);
-    ck_assert_int_eq(rig_store(&rig, "c", 1, 1), -ENOSPC);
+    open_in("", ", \"max_capacity_gb\": 0.001"); /* 1073741 bytes, a 64th kept back */
+    ck_assert_int_eq(rig_store(&rig, "a", 400000, 1), 0);
+    ck_assert_int_eq(rig_store(&rig, "b", 700000, 1), -ENOSPC);
+    ck_assert_int_eq(rig_store(&rig, "a", 700000, 2), -ENOSPC); /* old and new side by side */
+    rig_check(&rig, "a", 400000, 1);
+    ck_assert_int_eq(rig_store(&rig, "a", 500000, 2), 0);
+    ck_assert_int_eq(rig_store(&rig, "b", 480000, 1), 0);
+    ck_assert_int_eq(rig_store(&rig, "c", 80000, 1), -ENOSPC);
     rig.a->ops->usage(rig.a, &u);
-    ck_assert_uint_eq(u.used, 1073741);
-    ck_assert_uint_eq(u.capacity, 1073741);
+    ck_assert_uint_ge(u.used, 10 + 500000 + 480000);
+    ck_assert_uint_le(u.used, u.capacity);
+    ck_assert_uint_eq(u.reserved, 0);
+    ck_assert_uint_le(u.capacity, 1073741 - 1073741 / 64);
     ck_assert_uint_eq(u.fs_size, 1073741);
-    ck_assert_uint_eq(u.fs_avail, 0);
+    ck_assert_uint_eq(u.fs_avail, u.capacity - u.used);
     ck_assert_int_eq(rig_remove(&rig, "b", NULL), 0);
-    ck_assert_int_eq(rig_store(&rig, "c", 1, 1), 0);
+    ck_assert_int_eq(rig_store(&rig, "c", 80000, 1), 0);
     rig_close(&rig);
 }
 END_TEST

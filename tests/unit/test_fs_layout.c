@@ -131,13 +131,22 @@ START_TEST(disk_guard)
 }
 END_TEST
 
+static struct l2_usage usage_of(struct fs_space *s)
+{
+    struct l2_usage u = {0};
+
+    fs_space_usage(s, &u);
+    return u;
+}
+
 START_TEST(space_accounts)
 {
-    const struct fs_limits l = {.max = 100};
-    const struct l2_usage found = {.used = 40, .objects = 2};
-    struct stat old = {.st_size = 30, .st_blocks = 8, .st_ino = 7};
+    const struct fs_limits l = {.max = 640 * 1024};
+    const struct l2_usage found = {.used = 40960, .objects = 2};
+    struct stat old = {.st_blocks = 8, .st_ino = 7, .st_nlink = 1};
+    const struct stat dir = {.st_blocks = 8, .st_ino = 8};
+    const uint64_t room = 630 * 1024; /* a 64th is kept back */
     struct fs_space s;
-    struct l2_usage u = {0};
     uint64_t limit = 0, mark;
 
     ck_assert_int_eq(fs_space_init(&s, &l, -1, true), 0);
@@ -150,24 +159,72 @@ START_TEST(space_accounts)
     ck_assert(fs_space_count_end(&s, mark, &found, true));
     ck_assert(!fs_space_count_wanted(&s));
 
-    ck_assert_int_eq(fs_space_reserve(&s, 60, 0, &limit), 0);
-    ck_assert_int_eq(fs_space_reserve(&s, 1, 0, &limit), -ENOSPC);
-    ck_assert_uint_eq(limit, 100);
-    ck_assert_int_eq(fs_space_reserve(&s, 30, 30, &limit), 0);
-    fs_space_release(&s, 90);
-    fs_space_add(&s, 60, NULL);
-    fs_space_add(&s, 10, &old);
-    fs_space_usage(&s, &u);
-    ck_assert_uint_eq(u.used, 80);
-    ck_assert_uint_eq(u.objects, 3);
-    ck_assert_uint_eq(u.capacity, 100);
-    fs_space_note(&s, &old, true);
-    old.st_size = 4000; /* grew on its own: what was counted comes off */
+    ck_assert_int_eq(fs_space_reserve(&s, room - 40960, FS_FOR_OBJECT, &limit), 0);
+    ck_assert_int_eq(fs_space_reserve(&s, 1, FS_FOR_OBJECT, &limit), -ENOSPC);
+    ck_assert_uint_eq(limit, room);
+    ck_assert_int_eq(fs_space_reserve(&s, 10 * 1024, FS_FOR_NAMES, NULL), 0);
+    ck_assert_int_eq(fs_space_reserve(&s, 1, FS_FOR_NAMES, NULL), -ENOSPC);
+    fs_space_release(&s, 10 * 1024);
+    fs_space_add(&s, room - 40960, 8192, NULL);
+    ck_assert_uint_eq(usage_of(&s).reserved, 0);
+    fs_space_add(&s, 0, 12288, &old); /* 4096 replaced */
+    ck_assert_uint_eq(usage_of(&s).used, 40960 + 8192 + 8192);
+    ck_assert_uint_eq(usage_of(&s).objects, 3);
+    ck_assert_uint_eq(usage_of(&s).capacity, room);
+    fs_space_note(&s, "k", &old, true);
+    old.st_blocks = 80; /* grew on its own: what was counted comes off */
     fs_space_remove(&s, &old);
-    fs_space_usage(&s, &u);
-    ck_assert_uint_eq(u.used, 80);
-    ck_assert_uint_eq(u.objects, 3);
+    ck_assert_uint_eq(usage_of(&s).used, 40960 + 8192 + 8192);
+    ck_assert_uint_eq(usage_of(&s).objects, 3);
+    fs_space_dir_is(&s, &dir);
+    fs_space_dir_is(&s, &dir);
+    ck_assert_uint_eq(usage_of(&s).capacity, room - 4096);
+    ck_assert_uint_eq(usage_of(&s).used, 40960 + 8192 + 8192);
+    fs_space_dir_gone(&s, &dir);
+    ck_assert_uint_eq(usage_of(&s).capacity, room);
+    old = (struct stat){.st_blocks = 16, .st_ino = 9, .st_nlink = 1};
+    fs_space_set_aside(&s, &old);
+    ck_assert_uint_eq(usage_of(&s).capacity, room - 8192);
+    ck_assert_uint_eq(usage_of(&s).used, 40960 + 8192);
     fs_space_fini(&s);
+}
+END_TEST
+
+START_TEST(space_of_growing_files)
+{
+    const struct fs_limits l = {0};
+    struct stat st = {.st_blocks = 8, .st_ino = 7, .st_nlink = 1}, other = st;
+    struct fs_space s;
+    char *key;
+
+    other.st_ino = 70;
+    ck_assert_int_eq(fs_space_init(&s, &l, -1, false), 0);
+    fs_space_note(&s, "slot", &st, true);
+    ck_assert_uint_eq(fs_space_growing(&s), 1);
+    ck_assert_uint_eq(fs_space_growing(&s), 0); /* a second has not gone by */
+    fs_space_renamed(&s, &st, "new");
+    key = fs_space_next_growing(&s);
+    ck_assert_str_eq(key, "new");
+    free(key);
+    st.st_blocks = 80;
+    fs_space_grown(&s, &st);
+    fs_space_grown(&s, &other); /* not one that was opened */
+    ck_assert_uint_eq(usage_of(&s).used, 40960);
+    ck_assert_uint_eq(usage_of(&s).capacity, 0);
+    fs_space_remove(&s, &st);
+    ck_assert_uint_eq(usage_of(&s).used, 0);
+    ck_assert_ptr_null(fs_space_next_growing(&s));
+    fs_space_fini(&s);
+}
+END_TEST
+
+START_TEST(space_a_store_may_take)
+{
+    ck_assert_uint_eq(fs_space_needed(0), 4096);
+    ck_assert_uint_eq(fs_space_needed(1), 8192);
+    ck_assert_uint_eq(fs_space_needed(16384), 16384 + 4096);
+    ck_assert_uint_eq(fs_space_needed(MIB), MIB + 4096 + 4096 + 4096);
+    ck_assert_uint_eq(fs_space_needed(64 * MIB), 64 * MIB + 4096 + 4096 + 256 * 1024);
 }
 END_TEST
 
@@ -298,7 +355,8 @@ int main(void)
 
     suite_add(s, "pure",
               TESTS(tmp_dir_shape, own_names_are_no_keys, corrupt_names, record_round_trip,
-                    record_refuses, disk_guard, space_accounts));
+                    record_refuses, disk_guard, space_accounts, space_of_growing_files,
+                    space_a_store_may_take));
     tcase_add_checked_fixture(tc, fixture_create, fixture_remove);
     tcase_add_test(tc, refuses_to_open);
     tcase_add_test(tc, locks_out_the_second);
