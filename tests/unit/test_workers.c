@@ -247,9 +247,10 @@ START_TEST(one_thread_is_left_for_reads)
 
     start(3);
     submit_store("wait/1");
+    wait_began(1); /* two threads that take two jobs begin them in either order */
     submit_store("wait/2");
-    submit_store("wait/3");
     wait_began(2);
+    submit_store("wait/3");
     ck_assert_uint_eq(wait_lookup(submit_lookup("lookup/f"), &size), 1);
     ck_assert_uint_eq(wait_lookup(submit_lookup("lookup/g"), &size), 1);
     ck_assert_str_eq(fake.began, "12fg");
