@@ -19,6 +19,7 @@
 struct mock_config {
     uint64_t max_size;
     uint64_t bandwidth;
+    bool fifo;
 };
 
 struct mock {
@@ -82,7 +83,6 @@ static int store_one(struct mock *m, struct job *j, size_t i)
 {
     const struct l2_buf *buf = &j->bufs[i];
     struct mock_object *o;
-    uint64_t bytes;
     int err;
 
     j->crc32c[i] = buf->crc32c;
@@ -93,15 +93,13 @@ static int store_one(struct mock *m, struct job *j, size_t i)
         return err;
     err = read_all(buf->fd, o->data, buf->size);
     if (err) {
-        mock_object_destroy(o);
+        mock_object_destroy(m->table, o);
         return err;
     }
     o->crc32c = buf->stable ? buf->crc32c : checksum(0, o->data, buf->size);
     j->crc32c[i] = o->crc32c;
-    err = mock_table_put(m->table, o, &bytes);
-    if (!err)
-        j->bytes += bytes;
-    return err;
+    j->bytes += mock_table_put(m->table, o);
+    return 0;
 }
 
 static int write_staging(struct mock *m, const struct mock_object *o, uint64_t *id)
@@ -376,7 +374,7 @@ static int mock_open(const struct adapter_env *env, const void *config, struct a
     pace_init(&m->write, cfg->bandwidth);
     pace_init(&m->read, cfg->bandwidth);
     m->locks = keylocks_create();
-    m->table = m->locks ? mock_table_create(cfg->max_size, m->locks) : NULL;
+    m->table = m->locks ? mock_table_create(cfg->max_size, cfg->fifo, m->locks) : NULL;
     if (m->table)
         err = jobs_init(&m->jobs);
     if (!err)
@@ -395,13 +393,20 @@ static const struct conf_opt options[] = {
     {.name = "max_size_gb",
      .type = CONF_GIB,
      .offset = offsetof(struct mock_config, max_size),
-     .help = "capacity in GiB; the oldest unlocked objects leave when it is full",
+     .help = "capacity in GiB, never exceeded",
      .required = true},
     {.name = "mock_bandwidth_gb",
      .type = CONF_GIB,
      .offset = offsetof(struct mock_config, bandwidth),
      .help = "simulated bandwidth in GiB/s, for each direction",
      .required = true},
+    {.name = "fifo",
+     .type = CONF_BOOL,
+     .offset = offsetof(struct mock_config, fifo),
+     .def = "false",
+     .help =
+         "when it is full the oldest unlocked objects leave, and nobody is told; else a store has "
+         "no space until something is removed"},
     {0},
 };
 

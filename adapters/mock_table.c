@@ -43,7 +43,7 @@ static void xattrs_move(struct l2_xattrs *to, struct l2_xattrs *from)
 
 /* --- the table and its objects --- */
 
-static void object_free(struct mock_object *o)
+void mock_object_free(struct mock_object *o)
 {
     free(o->xattrs.data);
     free(o->key);
@@ -53,7 +53,7 @@ static void object_free(struct mock_object *o)
 static void unref_locked(struct mock_object *o)
 {
     if (--o->refs == 0)
-        object_free(o);
+        mock_object_free(o);
 }
 
 struct mock_object *mock_table_lookup_locked(const struct mock_table *t, const char *key)
@@ -99,7 +99,7 @@ void mock_table_rekey_locked(struct mock_table *t, struct mock_object *o, char *
     hash_insert(&t->objects, &o->node, key_hash(key));
 }
 
-struct mock_table *mock_table_create(uint64_t capacity, struct keylocks *locks)
+struct mock_table *mock_table_create(uint64_t capacity, bool evicts, struct keylocks *locks)
 {
     struct mock_table *t = calloc(1, sizeof(*t));
 
@@ -110,6 +110,7 @@ struct mock_table *mock_table_create(uint64_t capacity, struct keylocks *locks)
         return NULL;
     }
     t->capacity = capacity;
+    t->evicts = evicts;
     t->locks = locks;
     lock_init(&t->lock);
     list_init(&t->fifo);
@@ -119,7 +120,7 @@ struct mock_table *mock_table_create(uint64_t capacity, struct keylocks *locks)
 static void drop(struct hash_node *node, void *arg)
 {
     hash_remove(arg, node);
-    object_free(container_of(node, struct mock_object, node));
+    mock_object_free(container_of(node, struct mock_object, node));
 }
 
 void mock_table_destroy(struct mock_table *t)
@@ -147,77 +148,88 @@ struct mock_object *mock_object_alloc(const char *key, uint64_t size)
     return NULL;
 }
 
-int mock_object_create(struct mock_table *t, const char *key, const struct l2_buf *buf,
-                       struct mock_object **out)
-{
-    struct mock_object *o;
-
-    if (buf->size > t->capacity)
-        return -EFBIG;
-    o = mock_object_alloc(key, buf->size);
-    if (!o)
-        return -ENOMEM;
-    o->attr = buf->attr;
-    if (mock_xattrs_copy(&o->xattrs, &buf->xattrs)) {
-        object_free(o);
-        return -ENOMEM;
-    }
-    *out = o;
-    return 0;
-}
-
-void mock_object_destroy(struct mock_object *o)
-{
-    object_free(o);
-}
-
 /* --- storing --- */
 
-static bool has_room(const struct mock_table *t, uint64_t size, const struct mock_object *replaced)
+static bool has_room(const struct mock_table *t, uint64_t size)
 {
-    uint64_t kept = t->used - (replaced ? replaced->size : 0);
-
-    return size <= t->capacity && kept <= t->capacity - size;
+    return t->used + t->reserved <= t->capacity - size;
 }
 
-/* One pass over the files at most: locked ones go to the end, others leave. */
-static int make_room_locked(struct mock_table *t, uint64_t size, const struct mock_object *replaced)
+/* One pass over the files at most: locked ones, and what `key` holds, go to the end, others leave. */
+static void evict_locked(struct mock_table *t, const char *key, uint64_t size)
 {
-    for (size_t left = t->files; left && !has_room(t, size, replaced); left--) {
+    for (size_t left = t->files; left && !has_room(t, size); left--) {
         struct mock_object *o = list_entry(t->fifo.next, struct mock_object, fifo);
 
-        if (o == replaced || keylocks_held(t->locks, o->key)) {
+        if (!strcmp(o->key, key) || keylocks_held(t->locks, o->key)) {
             list_remove(&o->fifo);
             list_push_back(&t->fifo, &o->fifo);
         } else {
             mock_table_erase_locked(t, o);
         }
     }
-    return has_room(t, size, replaced) ? 0 : -ENOSPC;
 }
 
-int mock_table_put(struct mock_table *t, struct mock_object *o, uint64_t *bytes)
+static int reserve(struct mock_table *t, const char *key, uint64_t size)
+{
+    if (size > t->capacity)
+        return -EFBIG;
+    LOCKED_SCOPE(&t->lock);
+    if (t->evicts)
+        evict_locked(t, key, size);
+    if (!has_room(t, size))
+        return -ENOSPC;
+    t->reserved += size;
+    return 0;
+}
+
+int mock_object_create(struct mock_table *t, const char *key, const struct l2_buf *buf,
+                       struct mock_object **out)
+{
+    int err = reserve(t, key, buf->size);
+    struct mock_object *o;
+
+    if (err)
+        return err;
+    o = mock_object_alloc(key, buf->size);
+    if (o && !mock_xattrs_copy(&o->xattrs, &buf->xattrs)) {
+        o->attr = buf->attr;
+        *out = o;
+        return 0;
+    }
+    if (o)
+        mock_object_free(o);
+    lock(&t->lock);
+    t->reserved -= buf->size;
+    unlock(&t->lock);
+    return -ENOMEM;
+}
+
+void mock_object_destroy(struct mock_table *t, struct mock_object *o)
+{
+    lock(&t->lock);
+    t->reserved -= o->size;
+    unlock(&t->lock);
+    mock_object_free(o);
+}
+
+uint64_t mock_table_put(struct mock_table *t, struct mock_object *o)
 {
     struct mock_object *old;
 
     LOCKED_SCOPE(&t->lock);
+    t->reserved -= o->size;
     old = mock_table_lookup_locked(t, o->key);
     if (old && old->size == o->size && old->crc32c == o->crc32c) {
         old->attr = o->attr;
         xattrs_move(&old->xattrs, &o->xattrs);
-        object_free(o);
-        *bytes = 0;
+        mock_object_free(o);
         return 0;
-    }
-    if (make_room_locked(t, o->size, old)) {
-        object_free(o);
-        return -ENOSPC;
     }
     if (old)
         mock_table_erase_locked(t, old);
     mock_table_insert_locked(t, o);
-    *bytes = o->size;
-    return 0;
+    return o->size;
 }
 
 bool mock_table_has(struct mock_table *t, const char *key, const struct l2_buf *buf)
@@ -325,8 +337,9 @@ void mock_table_usage(struct mock_table *t, struct l2_usage *out)
         .used = t->used,
         .capacity = t->capacity,
         .objects = t->files,
+        .reserved = t->reserved,
         .locked = keylocks_count(t->locks),
         .fs_size = t->capacity,
-        .fs_avail = t->capacity - t->used,
+        .fs_avail = t->capacity - t->used - t->reserved,
     };
 }

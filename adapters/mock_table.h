@@ -23,27 +23,30 @@ struct mock_object {
 
 struct mock_table {
     uint64_t capacity;
+    bool evicts; /* the oldest leave when it is full */
     struct keylocks *locks;
     pthread_mutex_t lock;
     struct hash objects; /* lock */
     struct list fifo;    /* files, oldest first; lock */
     uint64_t used;       /* lock */
+    uint64_t reserved;   /* lock: objects being filled in */
     size_t files;        /* lock */
 };
 
 /* `locks` says which keys may not leave; it outlives the table. NULL on no memory. */
-struct mock_table *mock_table_create(uint64_t capacity, struct keylocks *locks);
+struct mock_table *mock_table_create(uint64_t capacity, bool evicts, struct keylocks *locks);
 void mock_table_destroy(struct mock_table *t);
 
-/* An object to be filled in by the caller: data, crc32c. -ENOMEM, -EFBIG (above the capacity). */
+/* An object to be filled in by the caller: data, crc32c. Its room is set aside beside that of what the
+ * key holds now, when the table evicts by evicting unlocked objects, oldest first. -ENOMEM, -EFBIG (above the
+ * capacity), -ENOSPC. */
 int mock_object_create(struct mock_table *t, const char *key, const struct l2_buf *buf,
                        struct mock_object **out);
-/* Only before mock_table_put. */
-void mock_object_destroy(struct mock_object *o);
-/* Takes the object, replacing what its key held, and makes room by evicting unlocked objects,
- * oldest first. `bytes` gets what was written: 0 when the same bytes were there already. -ENOSPC
- * (the object is freed; what the key held stays). */
-int mock_table_put(struct mock_table *t, struct mock_object *o, uint64_t *bytes);
+/* Gives up one that was not put. */
+void mock_object_destroy(struct mock_table *t, struct mock_object *o);
+/* Takes the object, replacing what its key held. The bytes that were written: 0 when the same were
+ * there already. */
+uint64_t mock_table_put(struct mock_table *t, struct mock_object *o);
 /* Takes over attributes when the table holds just these bytes. */
 bool mock_table_has(struct mock_table *t, const char *key, const struct l2_buf *buf);
 
@@ -68,6 +71,7 @@ void mock_table_usage(struct mock_table *t, struct l2_usage *out);
 
 /* Between mock_table.c and mock_tree.c. */
 struct mock_object *mock_object_alloc(const char *key, uint64_t size); /* one reference */
+void mock_object_free(struct mock_object *o);                          /* not in the table */
 struct mock_object *mock_table_lookup_locked(const struct mock_table *t, const char *key);
 void mock_table_insert_locked(struct mock_table *t, struct mock_object *o);
 void mock_table_erase_locked(struct mock_table *t, struct mock_object *o);

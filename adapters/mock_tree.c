@@ -166,7 +166,7 @@ int mock_table_make_dir(struct mock_table *t, const char *dir, const struct l2_a
     }
     unlock(&t->lock);
     if (o)
-        mock_object_destroy(o);
+        mock_object_free(o);
     return 0;
 }
 

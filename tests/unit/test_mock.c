@@ -9,9 +9,12 @@
 #include "suite.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 
 /* 0.001 GiB = 1073741 bytes: room for ten objects of 100000 and not for eleven. */
 #define SPEC "{\"type\": \"mock\", \"max_size_gb\": 0.001, \"mock_bandwidth_gb\": 10}"
+#define FIFO                                                                                       \
+    "{\"type\": \"mock\", \"max_size_gb\": 0.001, \"mock_bandwidth_gb\": 10, \"fifo\": true}"
 #define SLOW "{\"type\": \"mock\", \"max_size_gb\": 0.001, \"mock_bandwidth_gb\": 0.0001}"
 #define FROZEN "{\"type\": \"mock\", \"max_size_gb\": 1, \"mock_bandwidth_gb\": 1e-8}"
 #define SIZE 100000
@@ -42,7 +45,7 @@ static void fill(void)
 
 START_TEST(the_oldest_leaves)
 {
-    rig_open(&rig, SPEC);
+    rig_open(&rig, FIFO);
     fill();
     ck_assert_int_eq(rig_status_int(&rig, "stored_object_count"), FITS);
     store(10);
@@ -56,7 +59,7 @@ END_TEST
 
 START_TEST(using_does_not_make_younger)
 {
-    rig_open(&rig, SPEC);
+    rig_open(&rig, FIFO);
     fill();
     rig_check(&rig, "k0", SIZE, 0);
     ck_assert(rig_has(&rig, "k0"));
@@ -68,7 +71,7 @@ END_TEST
 
 START_TEST(locked_keys_are_passed_over)
 {
-    rig_open(&rig, SPEC);
+    rig_open(&rig, FIFO);
     fill();
     ck_assert(rig_lookup(&rig, "k0", NULL));
     ck_assert(rig_lookup(&rig, "k1", NULL));
@@ -83,7 +86,7 @@ END_TEST
 /* A locked key that was passed over goes to the end of the order. */
 START_TEST(a_passed_over_key_is_young_again)
 {
-    rig_open(&rig, SPEC);
+    rig_open(&rig, FIFO);
     fill();
     ck_assert(rig_lookup(&rig, "k0", NULL));
     store(10);
@@ -102,7 +105,7 @@ START_TEST(no_room_when_all_is_locked)
     struct l2_buf bufs[2];
     struct l2_store_result r;
 
-    rig_open(&rig, SPEC);
+    rig_open(&rig, FIFO);
     for (int i = 0; i < FITS - 1; i++) {
         store(i);
         ck_assert(rig_lookup(&rig, key_name(i), NULL));
@@ -130,7 +133,7 @@ START_TEST(earlier_keys_of_a_failed_task_stay)
     struct l2_buf bufs[2];
     struct l2_store_result r;
 
-    rig_open(&rig, SPEC);
+    rig_open(&rig, FIFO);
     ck_assert_int_eq(rig_store(&rig, "locked", 9 * SIZE, 1), 0);
     ck_assert(rig_lookup(&rig, "locked", NULL));
     bufs[0] = rig_buf(&rig, 1000, 2);
@@ -152,7 +155,7 @@ START_TEST(larger_than_everything_is_skipped)
     struct l2_buf bufs[3];
     struct l2_store_result r;
 
-    rig_open(&rig, SPEC);
+    rig_open(&rig, FIFO);
     store(0);
     for (size_t i = 0; i < 3; i++)
         bufs[i] = rig_buf(&rig, i == 1 ? 1073742 : SIZE, i);
@@ -173,18 +176,80 @@ START_TEST(larger_than_everything_is_skipped)
 }
 END_TEST
 
-START_TEST(replacing_needs_room_for_the_difference)
+START_TEST(replacing_needs_room_beside_the_old)
 {
-    rig_open(&rig, SPEC);
+    rig_open(&rig, FIFO);
     fill();
     ck_assert_int_eq(rig_store(&rig, "k0", SIZE, 77), 0);
-    for (int i = 1; i < FITS; i++)
+    ck_assert(!rig_has(&rig, "k1"));
+    for (int i = 2; i < FITS; i++)
         ck_assert(rig_has(&rig, key_name(i)));
     rig_check(&rig, "k0", SIZE, 77);
     ck_assert_int_eq(rig_store(&rig, "k9", 2 * SIZE, 78), 0);
-    ck_assert(!rig_has(&rig, "k1"));
-    ck_assert(rig_has(&rig, "k2"));
+    ck_assert(!rig_has(&rig, "k2"));
+    ck_assert(rig_has(&rig, "k3"));
     rig_check(&rig, "k9", 2 * SIZE, 78);
+    ck_assert_int_eq(rig_store(&rig, "k9", 900000, 79), -ENOSPC);
+    rig_check(&rig, "k9", 2 * SIZE, 78);
+    rig_close(&rig);
+}
+END_TEST
+
+/* --- without eviction of its own --- */
+
+START_TEST(nothing_leaves_by_itself)
+{
+    rig_open(&rig, SPEC);
+    fill();
+    ck_assert_int_eq(rig_store(&rig, "k10", SIZE, 10), -ENOSPC);
+    ck_assert_int_eq(rig_store(&rig, "k0", SIZE, 77), -ENOSPC); /* old and new side by side */
+    ck_assert_int_eq(rig_store(&rig, "k0", SIZE, 0), 0);        /* the same bytes need none */
+    for (int i = 0; i < FITS; i++)
+        rig_check(&rig, key_name(i), SIZE, (uint64_t)i);
+    ck_assert_int_eq(rig_remove(&rig, "k3", NULL), 0);
+    ck_assert_int_eq(rig_store(&rig, "k0", SIZE, 77), 0);
+    ck_assert_int_eq(rig_store(&rig, "k10", SIZE, 10), 0);
+    rig_close(&rig);
+}
+END_TEST
+
+static void *watch(void *arg)
+{
+    uint64_t *most = arg;
+
+    for (;;) {
+        struct l2_usage u;
+
+        rig.a->ops->usage(rig.a, &u);
+        *most = MAX(*most, u.used + u.reserved);
+        ck_assert_uint_le(u.fs_avail, u.capacity);
+        if (u.locked)
+            return NULL;
+    }
+}
+
+START_TEST(a_burst_stays_below_the_capacity)
+{
+    uint64_t most = 0;
+    pthread_t thread;
+    int refused = 0;
+
+    rig_open(&rig, SPEC);
+    ck_assert_int_eq(rig_store(&rig, "end", 1, 1), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, watch, &most), 0);
+    for (int i = 0; i < 300; i++) {
+        int err = rig_store(&rig, key_name(i % 12), (size_t)(1 + i * 7919 % 200000), (uint64_t)i);
+
+        ck_assert(err == 0 || err == -ENOSPC);
+        refused += err != 0;
+        if (i % 5 == 0)
+            ck_assert_int_eq(rig_remove(&rig, key_name(i / 5 % 12), NULL), 0);
+    }
+    ck_assert(rig_lookup(&rig, "end", NULL));
+    pthread_join(thread, NULL);
+    ck_assert_int_gt(refused, 0);
+    ck_assert_uint_gt(most, 900000);
+    ck_assert_uint_le(most, 1073741);
     rig_close(&rig);
 }
 END_TEST
@@ -373,7 +438,9 @@ int main(void)
         no_room_when_all_is_locked,
         earlier_keys_of_a_failed_task_stay,
         larger_than_everything_is_skipped,
-        replacing_needs_room_for_the_difference,
+        replacing_needs_room_beside_the_old,
+        nothing_leaves_by_itself,
+        a_burst_stays_below_the_capacity,
         debug_counters,
         stores_and_loads_copy,
         test_store_completion_is_delayed_by_bandwidth,
