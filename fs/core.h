@@ -12,7 +12,7 @@
 #include "l1.h"
 #include "namespace.h"
 #include "prefetch.h"
-#include "store_ctl.h"
+#include "store.h"
 #include "tiers.h"
 #include "vfs.h"
 #include "virtual.h"
@@ -31,7 +31,6 @@ struct l2fs {
     struct loop *loop;
     struct mailbox *mailbox;
     struct loop_timer tick;
-    struct store_owner store_owner;
     struct store_ctl *store_ctl;
     struct prefetch_owner prefetch_owner;
     struct prefetch_ctl *prefetch_ctl;
@@ -46,8 +45,9 @@ struct l2fs {
     struct list waiters;       /* ns->lock; every queued waiter, by all_link */
     struct list tenants;       /* ns->lock; tenant.h */
     struct list space_waiters; /* ns->lock; creates and loads that wait for L1 space */
-    struct list retries;       /* ns->lock; struct store_work to try again later */
+    struct stores stores;      /* ns->lock */
     struct evictor evictor;
+    uint64_t expect;            /* ns->lock; learned size of an object written anywhere */
     size_t unstored;            /* ns->lock; objects with something to store */
     pthread_cond_t stored_cond; /* with ns->lock; unstored fell, or a file came to rest */
     bool stopping;              /* ns->lock */
@@ -121,13 +121,7 @@ int vfs_truncate(struct l2fs *fs, struct inode *inode, uint64_t size,
                  struct waiter *w);   /* data.c */
 bool space_is_tight(struct l2fs *fs); /* a writer may have met the limit */
 
-/* ---- store.c, evict.c (load.c: prefetch.h) ---- */
-bool store_needed_locked(const struct l2fs *fs, const struct inode *inode);
-void store_queue_locked(struct l2fs *fs, struct inode *inode, bool urgent);
-void store_note_locked(struct l2fs *fs, struct object *o); /* keeps l2fs.unstored right */
-void store_owner_init(struct l2fs *fs);
-void store_retry_due(struct l2fs *fs, uint64_t now);
-void store_retries_drop(struct l2fs *fs); /* at the end, without the loop */
+/* ---- evict.c (load.c: prefetch.h) ---- */
 /* L1 space for a new writer or load: 0, or waits (-EINPROGRESS; -EAGAIN without w). */
 int space_locked(struct l2fs *fs, uint64_t bytes, struct waiter *w, uint64_t timeout, int error);
 

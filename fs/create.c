@@ -47,11 +47,25 @@ static int install_locked(struct l2fs *fs, const struct vfs_new *n, struct inode
     return 0;
 }
 
+#define EXPECT_FIRST 64 /* share of L1 for the very first files, ... */
+#define EXPECT_FIRST_MAX (16 * MIB)
+#define EXPECT_GUESS 16 /* and at most for those of a new directory */
+
+/* Bytes that a new file is expected to need: as the directory has seen, else as the mount has. */
+static uint64_t expected_locked(const struct l2fs *fs, const struct inode *dir)
+{
+    if (dir->dir->expect)
+        return dir->dir->expect;
+    if (fs->expect)
+        return MIN(fs->expect, fs->l1.capacity / EXPECT_GUESS);
+    return MIN(fs->l1.capacity / EXPECT_FIRST, EXPECT_FIRST_MAX);
+}
+
 static int create_in_l1_locked(struct l2fs *fs, const struct vfs_new *n, struct handle *h,
                                struct inode **out)
 {
     struct inode *inode = new_file_locked(fs, n);
-    int err = inode ? file_begin_locked(fs, inode, n->dir->dir->expect) : -ENOMEM;
+    int err = inode ? file_begin_locked(fs, inode, expected_locked(fs, n->dir)) : -ENOMEM;
 
     if (!err)
         err = install_locked(fs, n, inode, h);
@@ -189,7 +203,7 @@ static int create(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, st
     if (!err && wants_disk(fs, n))
         err = 1;
     if (!err)
-        err = space_locked(fs, n->dir->dir->expect, w, fs->cfg->space_wait, -ENOSPC);
+        err = space_locked(fs, expected_locked(fs, n->dir), w, fs->cfg->space_wait, -ENOSPC);
     if (!err)
         err = create_in_l1_locked(fs, n, h, inode);
     unlock(&fs->ns->lock);

@@ -277,6 +277,7 @@ static int fsync_start_locked(struct l2fs *fs, struct inode *inode, struct waite
     if (inode->names && name_is_temporary(fs, inode->names))
         o->synced = true;
     o->store_error = 0;
+    store_retry_locked(fs, inode);
     w->goal = o->want_gen;
     store_queue_locked(fs, inode, true);
     return 0;
@@ -322,7 +323,7 @@ int vfs_fsyncdir(struct l2fs *fs, struct inode *dir, struct waiter *w)
         struct dentry *d = dir->dir->slots[i];
         struct object *o = d && !d->inode->dir ? d->inode->object : NULL;
 
-        if (!o || !o->unstored || o->writers)
+        if (!o || !o->rest.unstored || o->writers)
             continue;
         if (o->store_error && w->deadline)
             return -EIO;

@@ -187,7 +187,7 @@ static void begin_locked(struct l2fs *fs)
     e->posted = false;
     if (e->left)
         return;
-    e->left = excess_locked(fs);
+    e->left = fs->stopping ? 0 : excess_locked(fs);
     e->why = first_waiter(fs) ? CAUSE_SPACE : CAUSE_WATERMARK;
 }
 
@@ -201,6 +201,8 @@ static void run(struct letter *letter)
     lock(&fs->ns->lock);
     begin_locked(fs);
     n = choose_locked(fs, ids);
+    if (e->left)
+        store_make_room_locked(fs, e->left);
     unlock(&fs->ns->lock);
     for (size_t i = 0; i < n; i++)
         staging_drop(fs->staging, ids[i]);
@@ -234,9 +236,14 @@ void evict_tick(struct l2fs *fs)
 {
     struct moment m = {fs, clock_now()};
 
+    uint64_t excess;
+
     LOCKED_SCOPE(&fs->ns->lock);
-    if (fs->l1.naside && excess_locked(fs))
+    excess = excess_locked(fs);
+    if (fs->l1.naside && excess)
         l1_check_aside(&fs->l1, ASIDE_SCAN, obstacle_at, &m);
+    if (excess)
+        store_make_room_locked(fs, excess);
     evict_post_locked(fs);
 }
 
@@ -252,8 +259,11 @@ int space_locked(struct l2fs *fs, uint64_t bytes, struct waiter *w, uint64_t tim
         return 0;
     }
     if (w) {
+        if (!w->deadline)
+            w->stored = fs->stores.stored;
         w->bytes = bytes;
         wait_locked(fs, &fs->space_waiters, w, timeout, error);
+        w->grace = error == -ENOSPC ? timeout : 0;
     }
     evict_post_locked(fs);
     return w ? -EINPROGRESS : -EAGAIN;

@@ -265,6 +265,9 @@ void file_settle_locked(struct l2fs *fs, struct inode *inode)
     if (o) {
         store_note_locked(fs, o);
         evict_note_locked(fs, o);
+        if (o->rest.leaving && object_clean_locked(inode) &&
+            !evict_one_locked(fs, o, CAUSE_SKIP_L1))
+            return; /* it settled there */
     }
     if (o && !o->opens && !inode->busy && !o->store && list_empty(&o->waiters) &&
         ((gone && !inode->nlookup) || inode->state == STATE_EVICTED ||

@@ -113,6 +113,7 @@ static int open_resident_locked(struct l2fs *fs, struct handle *h, struct waiter
 
     if (!h->write) {
         l1_touch(&fs->l1, o);
+        store_touch_locked(fs, o);
         return 0;
     }
     if (inode_pinned(inode, clock_now()))

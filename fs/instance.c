@@ -19,6 +19,7 @@
     "shard-[0-9][0-9][0-9][0-9][0-9][0-9].dat:obj_*_????.bin:hicache.*.bin:flexkv_ssd_cache_*.bin"
 
 static const char *const policies[] = {"LRU", "FIFO", "S3-FIFO", "noop", NULL};
+static const char *const store_policies[] = {"default", "skip_l1", "demote", NULL};
 static const char *const open_modes[] = {"wait", "stream", NULL};
 static const char *const corrupt_modes[] = {"miss", "eio", NULL};
 static const char *const pin_modes[] = {"off", "mlock", "cuda", "auto", NULL};
@@ -51,6 +52,12 @@ const struct conf_opt l2fs_config_options[] = {
      "create waits this long for memory, then ENOSPC"},
     {"store_timeout", CONF_DURATION, SETTING(store_timeout), "60s",
      "fsync and unlink wait this long for a store"},
+    {"store_policy", CONF_ENUM, SETTING(store_policy), "default",
+     "objects are stored when they are published, and then dropped from memory (skip_l1), or only "
+     "when memory wants the room (demote)",
+     .choices = store_policies},
+    {"store_retries", CONF_INT, SETTING(store_retries), "8",
+     "a tier that fails a key this often is given up for it (0: never)", .min = 0, .max = 255},
     {"drain_timeout", CONF_DURATION, SETTING(drain_timeout), "60s",
      "unmount waits this long for stores, then keeps what is left for the next mount"},
     {"start_timeout", CONF_DURATION, SETTING(start_timeout), "5m",

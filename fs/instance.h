@@ -13,6 +13,7 @@
 enum open_mode { OPEN_WAIT, OPEN_STREAM };
 enum corrupt_mode { CORRUPT_MISS, CORRUPT_EIO };
 enum pin_mode { PIN_OFF, PIN_MLOCK, PIN_CUDA, PIN_AUTO };
+enum store_policy { STORE_DEFAULT, STORE_SKIP_L1, STORE_DEMOTE };
 enum evict_policy { EVICT_LRU, EVICT_FIFO, EVICT_S3FIFO, EVICT_NOOP };
 
 struct l2fs_config {
@@ -31,6 +32,8 @@ struct l2fs_config {
     uint64_t load_timeout;  /* ... for a load from L2 */
     uint64_t space_wait;    /* create waits this long for L1 space */
     uint64_t store_timeout; /* fsync and unlink wait this long for a store */
+    int store_policy;       /* enum store_policy */
+    int64_t store_retries;  /* of a key at a tier, 0: for ever */
     uint64_t drain_timeout; /* unmount waits this long for stores, then keeps the staging */
     uint64_t start_timeout; /* mount.l2fs waits this long for the mount to answer */
 

@@ -13,7 +13,8 @@
 #include "units.h"
 
 #define STORE_BYTES_MAX (256 * MIB)
-#define STORE_JOBS_MAX 32
+#define STORE_BYTES_LEAST (8 * MIB)
+#define STORE_TASKS_MAX 16
 #define PROBE_NS (5 * NSEC_PER_SEC) /* between tries of a tier that does not answer */
 #define OPENS_MAX 64                /* loads for opens at a time */
 #define SLACK_MIN (16 * MIB)
@@ -93,14 +94,14 @@ static int start_controllers(struct l2fs *fs)
     struct store_ctl_params s = {.loop = fs->loop,
                                  .mailbox = fs->mailbox,
                                  .tiers = fs->tiers.tier,
-                                 .ntiers = (size_t)__builtin_popcount(fs->tiers.present),
-                                 .max_bytes = STORE_BYTES_MAX,
-                                 .max_jobs = STORE_JOBS_MAX,
-                                 .owner = &fs->store_owner,
+                                 .max_bytes =
+                                     MAX(STORE_BYTES_LEAST, MIN(STORE_BYTES_MAX, fs->cfg->l1 / 4)),
+                                 .max_tasks = STORE_TASKS_MAX,
+                                 .timeout = fs->cfg->store_timeout,
+                                 .owner = &fs->stores.owner,
                                  .metrics = fs->metrics};
     int err;
 
-    store_owner_init(fs);
     evict_init(fs);
     err = store_ctl_create(&s, &fs->store_ctl);
     if (!err)
@@ -124,7 +125,6 @@ static void init_lists(struct l2fs *fs)
     list_init(&fs->waiters);
     list_init(&fs->tenants);
     list_init(&fs->space_waiters);
-    list_init(&fs->retries);
     tiers_init(&fs->tiers);
     keyguard_init(&fs->guard);
     lock_init(&fs->gone_lock);
@@ -149,7 +149,7 @@ static void destroy(struct l2fs *fs, bool keep)
     tiers_fini(&fs->tiers);
     store_ctl_destroy(fs->store_ctl);
     prefetch_ctl_destroy(fs->prefetch_ctl);
-    store_retries_drop(fs);
+    stores_drop(fs);
     mailbox_destroy(fs->mailbox);
     loop_destroy(fs->loop);
     events_destroy(fs->events);
@@ -223,6 +223,7 @@ int l2fs_start(const struct l2fs_config *cfg, struct l2fs **out, struct text *er
         return -ENOMEM;
     }
     register_metrics(fs);
+    stores_init(fs);
     rc = build(fs, err);
     if (rc) {
         destroy(fs, true);
@@ -245,7 +246,8 @@ static size_t drain(struct l2fs *fs)
     if (fs->unstored)
         log_info("storing %zu objects before the end, at most %u s", fs->unstored,
                  (unsigned)(fs->cfg->drain_timeout / NSEC_PER_SEC));
-    while (fs->unstored && !err)
+    store_drain_locked(fs);
+    while (!store_drained_locked(fs) && !err)
         err = cond_wait_until(&fs->stored_cond, &fs->ns->lock, deadline);
     left = fs->unstored;
     unlock(&fs->ns->lock);

@@ -102,6 +102,8 @@ fs_sources = \
 	fs/prefetch_impl.h \
 	fs/prefetch_request.c \
 	fs/prefetch_task.c \
+	fs/policy.c \
+	fs/policy.h \
 	fs/preflight.c \
 	fs/preflight.h \
 	fs/preflight_impl.h \
@@ -122,8 +124,16 @@ fs_sources = \
 	fs/status_json.c \
 	fs/status_probe.c \
 	fs/store.c \
+	fs/store.h \
 	fs/store_ctl.c \
 	fs/store_ctl.h \
+	fs/store_impl.h \
+	fs/store_job.c \
+	fs/store_lane.c \
+	fs/store_lane.h \
+	fs/store_queue.c \
+	fs/store_queue.h \
+	fs/store_rest.h \
 	fs/taskq.c \
 	fs/taskq.h \
 	fs/tenant.c \

@@ -54,6 +54,7 @@ struct object *object_create(struct inode *inode)
     list_init(&o->l1_link);
     list_init(&o->waiters);
     list_init(&o->handles);
+    list_init(&o->rest.link);
     inode->object = o;
     return o;
 }

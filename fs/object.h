@@ -13,6 +13,7 @@
 #include "order.h"
 #include "pin.h"
 #include "states.h"
+#include "store_rest.h"
 
 struct dir;
 struct load_work;
@@ -75,7 +76,7 @@ struct inode {
 struct object {
     struct inode *inode;
     struct dentry *storing_name; /* what the running store writes; NULL: removed meanwhile */
-    struct store_work *store;    /* owner of the queued or running job */
+    struct store_work *store;    /* its store is queued or runs */
     struct load_work *load;      /* while it is loading */
     uint64_t staging_id;
     uint64_t prev_id;        /* version replaced by O_TRUNC, kept until the new one is published */
@@ -93,16 +94,15 @@ struct object {
     uint64_t prev_charged; /* ... and for prev_id */
     int backing_id;        /* passthrough registration, guarded by the front; 0: none */
     unsigned backing_opens;
-    int disk_fd;       /* state disk while open, else -1 */
-    int store_error;   /* of the last finished store */
-    bool store_queued; /* its store job waits or flies */
-    bool store_busy;   /* a stable store reads the staging file now */
+    int disk_fd;         /* state disk while open, else -1 */
+    int store_error;     /* of the last finished store */
+    unsigned store_busy; /* stable stores that read the staging file now */
+    struct store_rest rest;
     struct pin_region pin;
     uint64_t clean_size; /* with inode.crc32c: the bytes of the last publication */
     uint32_t epoch;      /* grows at every open for write */
     uint8_t aside;       /* why it is in l1.aside (enum obstacle); 0: it is not */
     bool unread;         /* loaded, and not opened since */
-    bool unstored;       /* counted in l2fs.unstored */
     bool fsync_wanted;   /* store although a writer has it open */
     bool published;      /* was whole under its name once since it is in L1 */
     bool dirty;          /* opened for write since it was published */

@@ -26,12 +26,13 @@ bool space_is_tight(struct l2fs *fs)
     return used + TIGHT_BYTES > size;
 }
 
-static void learn_size_locked(const struct inode *inode)
+static void learn_size_locked(struct l2fs *fs, const struct inode *inode)
 {
     struct dir *dir = inode->names ? inode->names->parent->dir : NULL;
 
     if (dir)
         dir->expect = MAX(inode->size, dir->expect - dir->expect / 8);
+    fs->expect = MAX(inode->size, fs->expect - fs->expect / 8);
 }
 
 /* The version before counts again. True: it is in L1, and must be summed up and stored, since L2 may
@@ -104,7 +105,7 @@ bool publish_locked(struct l2fs *fs, struct object *o)
         l1_add(&fs->l1, o);
     o->published = true;
     o->want_gen++;
-    learn_size_locked(inode);
+    learn_size_locked(fs, inode);
     metric_add(fs->m.publishes, 1);
     inode->busy++;
     return true;

@@ -18,7 +18,8 @@ struct figures {
     uint64_t uptime_s;
     uint64_t used, size; /* bytes of staging */
     uint64_t promised;
-    size_t residents, files, directories, unstored, waiters, retrying;
+    size_t residents, files, directories, unstored, waiters, retrying, given_up;
+    uint64_t unstored_bytes;
     struct store_ctl_status stores;
     struct prefetch_status loads;
 };
@@ -45,7 +46,9 @@ static void collect(struct l2fs *fs, struct figures *f)
     f->directories = fs->ns->dirs;
     f->unstored = fs->unstored;
     f->waiters = list_length(&fs->waiters);
-    f->retrying = list_length(&fs->retries);
+    f->retrying = fs->stores.retrying;
+    f->given_up = fs->stores.given_up;
+    f->unstored_bytes = fs->stores.unstored_bytes;
 }
 
 /* A JSON string of any bytes. */
@@ -103,6 +106,7 @@ static json_t *objects_json(const struct figures *f)
     set_count(objects, "files", f->files);
     set_count(objects, "directories", f->directories);
     set_count(objects, "unstored", f->unstored);
+    set_count(objects, "unstored_bytes", f->unstored_bytes);
     return objects;
 }
 
@@ -114,6 +118,7 @@ static json_t *store_json(const struct figures *f)
     set_count(store, "in_flight", f->stores.in_flight);
     set_count(store, "in_flight_bytes", f->stores.in_flight_bytes);
     set_count(store, "retrying", f->retrying);
+    set_count(store, "given_up", f->given_up);
     return store;
 }
 
@@ -174,6 +179,36 @@ static json_t *tenants_json(struct l2fs *fs)
     return list;
 }
 
+/* "fs.1: stalled: 8 stores overdue, the oldest 93 s" */
+static void note_store_health(json_t *tier, const char *name, const struct store_tier_status *s)
+{
+    uint64_t age = s->oldest ? (clock_now() - s->oldest) / NSEC_PER_SEC : 0;
+
+    if (!s->stalled && !s->lagging)
+        return;
+    json_object_set_new(tier, "is_healthy", json_false());
+    json_object_set_new(tier, "health",
+                        json_sprintf("%s: %s: %zu stores overdue, the oldest %llu s", name,
+                                     s->stalled ? "stalled" : "lagging", s->overdue,
+                                     (unsigned long long)age));
+}
+
+static void add_stores(struct l2fs *fs, json_t *tier, size_t slot)
+{
+    json_t *stores = json_object();
+    struct store_tier_status s;
+
+    store_ctl_tier_status(fs->store_ctl, slot, &s);
+    set_count(stores, "in_flight", s.in_flight);
+    set_count(stores, "overdue", s.overdue);
+    set_count(stores, "bytes", s.bytes);
+    json_object_set_new(stores, "stalled", json_boolean(s.stalled));
+    json_object_set_new(stores, "last_error",
+                        s.last_error ? json_string(strerror(-s.last_error)) : json_null());
+    json_object_set_new(tier, "stores", stores);
+    note_store_health(tier, tiers_name(&fs->tiers, slot), &s);
+}
+
 /* What the adapter says of itself, with its place here; NULL on no memory. */
 static json_t *tier_json(struct l2fs *fs, size_t tier)
 {
@@ -188,6 +223,7 @@ static json_t *tier_json(struct l2fs *fs, size_t tier)
     json_object_set_new(r.status, "state",
                         json_string(tier_state_name(tiers_state(&fs->tiers, tier))));
     json_object_set_new(r.status, "flags", flags_json(tier_flags(fs->tiers.tier[tier])));
+    add_stores(fs, r.status, tier);
     return r.status;
 }
 
@@ -342,6 +378,8 @@ static void set_gauges(struct l2fs *fs)
     set_gauge(fs, "l2fs_files", "Files of the mount.", f.files);
     set_gauge(fs, "l2fs_directories", "Directories of the mount.", f.directories);
     set_gauge(fs, "l2fs_unstored", "Objects with something to store.", f.unstored);
+    set_gauge(fs, "l2fs_unstored_bytes", "Bytes of them; all of these are in L1.",
+              f.unstored_bytes);
     set_gauge(fs, "l2fs_store_in_flight", "Stores under way.", f.stores.in_flight);
     set_gauge(fs, "l2fs_store_in_flight_bytes", "Bytes of stores under way.",
               f.stores.in_flight_bytes);

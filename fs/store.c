@@ -1,35 +1,24 @@
-/* store.c - the instance's side of the store controller: which names of which objects are not in L2
- * as they are now, how a job finds its bytes, and what its end means. An object has at most one
- * job; the key guard orders it with unlinks and renames of the same key.
+/* store.c - which objects are not in L2 as they are now, and when each is tried. An object has at
+ * most one store_work. What a try does is in store_job.c.
  */
 #include "config.h"
 
-#include <fcntl.h>
-
 #include "clock.h"
-#include "core.h"
 #include "log.h"
+#include "store_impl.h"
 
-#define BACKOFF_MIN (500 * NSEC_PER_MSEC)
-#define BACKOFF_MAX (30 * NSEC_PER_SEC)
+#define SWEEP_MAX 256 /* objects that one call for room looks at */
+#define DRAIN_TRIES 3
 
-struct store_work {
-    struct store_job job;
-    struct keyticket ticket;
-    struct list retry_link; /* l2fs.retries */
-    struct l2fs *fs;
-    struct inode *inode;
-    char *ticket_key; /* what the ticket was taken for; NULL: no ticket */
-    void *xattrs;
-    uint32_t gen;
-    uint64_t staging_id; /* whose bytes are on their way */
-    bool urgent;
-    uint64_t backoff;
-    uint64_t retry_at;
+static const uint64_t pauses[STORE_PAUSES] = {
+    500 * NSEC_PER_MSEC, NSEC_PER_SEC,      2 * NSEC_PER_SEC,  4 * NSEC_PER_SEC,
+    8 * NSEC_PER_SEC,    16 * NSEC_PER_SEC, 30 * NSEC_PER_SEC,
 };
 
+/* --- what there is to store --- */
+
 /* A name that L2 does not have as the object is now; temporary names never are. */
-static struct dentry *name_to_store(const struct l2fs *fs, const struct inode *inode)
+struct dentry *store_name_locked(const struct l2fs *fs, const struct inode *inode)
 {
     struct dentry *d = inode->names;
 
@@ -45,26 +34,112 @@ bool store_needed_locked(const struct l2fs *fs, const struct inode *inode)
     if (!o || !fs->tiers.active || !o->want_gen ||
         (inode->state != STATE_RESIDENT && inode->state != STATE_WRITING))
         return false;
-    return (o->fsync_wanted || !o->writers) && name_to_store(fs, inode);
+    return (o->fsync_wanted || !o->writers) && store_name_locked(fs, inode);
+}
+
+static bool given_up(const struct object *o)
+{
+    return o->rest.given_gen && o->rest.given_gen == o->want_gen;
+}
+
+static struct store_facts facts_of(const struct l2fs *fs, const struct object *o)
+{
+    return (struct store_facts){
+        .asked = o->rest.asked || fs->stopping, .room = o->rest.room > 0, .fsynced = o->fsynced};
+}
+
+static bool wanted_locked(const struct l2fs *fs, const struct inode *inode)
+{
+    struct store_facts f;
+
+    if (!store_needed_locked(fs, inode) || given_up(inode->object))
+        return false;
+    f = facts_of(fs, inode->object);
+    return store_policy_wants(fs->cfg->store_policy, &f);
+}
+
+/* Where an object without a work rests; NULL: it has nothing to store. */
+static struct list *place_of(struct l2fs *fs, struct object *o)
+{
+    if (o->store || !store_needed_locked(fs, o->inode))
+        return NULL;
+    return given_up(o) ? &fs->stores.given : &fs->stores.cold;
+}
+
+static void rest_locked(struct l2fs *fs, struct object *o)
+{
+    struct list *place = place_of(fs, o);
+
+    if (place == o->rest.in)
+        return;
+    if (o->rest.in == &fs->stores.given)
+        fs->stores.given_up--;
+    list_remove(&o->rest.link);
+    o->rest.in = place;
+    if (!place)
+        return;
+    list_push_back(place, &o->rest.link);
+    fs->stores.given_up += place == &fs->stores.given;
 }
 
 void store_note_locked(struct l2fs *fs, struct object *o)
 {
     bool unstored = o->store || store_needed_locked(fs, o->inode);
+    uint64_t bytes = unstored ? o->inode->size : 0;
+    bool drained = store_drained_locked(fs);
 
-    if (unstored == o->unstored)
-        return;
-    o->unstored = unstored;
-    fs->unstored += unstored ? 1 : (size_t)-1;
-    if (!fs->unstored)
+    fs->stores.unstored_bytes += bytes - o->rest.bytes;
+    o->rest.bytes = bytes;
+    rest_locked(fs, o);
+    if (unstored != o->rest.unstored) {
+        o->rest.unstored = unstored;
+        fs->unstored += unstored ? 1 : (size_t)-1;
+    }
+    if (!drained && store_drained_locked(fs))
         pthread_cond_broadcast(&fs->stored_cond);
 }
 
-static void on_turn(struct keyticket *t)
+void store_touch_locked(struct l2fs *fs, struct object *o)
 {
-    struct store_work *work = container_of(t, struct store_work, ticket);
+    if (o->rest.in != &fs->stores.cold)
+        return;
+    list_remove(&o->rest.link);
+    list_push_back(&fs->stores.cold, &o->rest.link);
+}
 
-    store_ctl_submit(work->fs->store_ctl, &work->job, true);
+/* --- works --- */
+
+static void submit_locked(struct store_work *work, bool urgent)
+{
+    const struct inode *inode = work->inode;
+
+    work->job.group = inode->names ? inode->names->parent->ino : 0;
+    work->job.bytes = inode->size;
+    store_ctl_submit(work->fs->store_ctl, &work->job, urgent);
+}
+
+static void unpark_locked(struct store_work *work, bool urgent)
+{
+    list_remove(&work->retry_link);
+    work->fs->stores.retrying--;
+    submit_locked(work, urgent);
+}
+
+static void begin_locked(struct l2fs *fs, struct inode *inode, bool urgent)
+{
+    struct store_work *work = calloc(1, sizeof(*work));
+
+    if (!work) {
+        log_err("no memory to store a key; it stays in L1");
+        return;
+    }
+    work->fs = fs;
+    work->inode = inode;
+    list_init(&work->retry_link);
+    inode->busy++;
+    inode->object->store = work;
+    store_note_locked(fs, inode->object);
+    submit_locked(work, urgent);
 }
 
 void store_queue_locked(struct l2fs *fs, struct inode *inode, bool urgent)
@@ -72,233 +147,230 @@ void store_queue_locked(struct l2fs *fs, struct inode *inode, bool urgent)
     struct object *o = inode->object;
     struct store_work *work;
 
-    if (!o || !store_needed_locked(fs, inode)) {
-        if (o)
-            store_note_locked(fs, o);
+    if (!o)
         return;
+    if (urgent) {
+        o->rest.asked = true;
+        o->rest.given_gen = 0;
     }
     work = o->store;
-    if (work && list_linked(&work->retry_link) && urgent) {
-        list_remove(&work->retry_link);
-        store_ctl_submit(fs->store_ctl, &work->job, true);
-    } else if (work && urgent && store_ctl_withdraw(fs->store_ctl, &work->job)) {
-        store_ctl_submit(fs->store_ctl, &work->job, true);
-    }
-    if (work)
-        return;
-    work = calloc(1, sizeof(*work));
-    if (!work) {
-        log_err("no memory to store a key; it stays in L1");
-        return;
-    }
-    work->fs = fs;
-    work->inode = inode;
-    work->ticket.turn = on_turn;
-    work->backoff = BACKOFF_MIN;
-    list_init(&work->retry_link);
-    list_init(&work->job.link);
-    inode->busy++;
-    o->store = work;
-    store_note_locked(fs, o);
-    store_ctl_submit(fs->store_ctl, &work->job, urgent);
+    if (!work && wanted_locked(fs, inode))
+        begin_locked(fs, inode, urgent);
+    else if (!work)
+        store_note_locked(fs, o);
+    else if (urgent && list_linked(&work->retry_link))
+        unpark_locked(work, true);
+    else if (urgent && store_ctl_withdraw(fs->store_ctl, &work->job))
+        submit_locked(work, true);
 }
 
-static void leave_guard(struct store_work *work)
+/* What is stored leaves L1 now, or at its last close, if the policy says so. */
+static void leave_locked(struct l2fs *fs, struct object *o)
 {
-    if (!work->ticket_key)
-        return;
-    keyguard_leave(&work->fs->guard, &work->ticket);
-    free(work->ticket_key);
-    work->ticket_key = NULL;
+    struct store_facts f = facts_of(fs, o);
+
+    o->rest.leaving =
+        object_clean_locked(o->inode) && store_policy_drops_l1(fs->cfg->store_policy, &f);
 }
 
-static void end_locked(struct store_work *work)
+void store_end_locked(struct store_work *work)
 {
     struct l2fs *fs = work->fs;
     struct inode *inode = work->inode;
     struct object *o = inode->object;
 
-    leave_guard(work);
+    store_parcel_drop_locked(work->parcel);
     o->store = NULL;
+    o->storing_name = NULL;
     inode->busy--;
-    free(work->xattrs);
     free(work);
+    fs->stores.room -= o->rest.room;
+    o->rest.room = 0;
     wake_locked(fs, &o->waiters, 0);
     pthread_cond_broadcast(&fs->stored_cond);
     store_queue_locked(fs, inode, false); /* another name, or changed meanwhile */
+    if (o->store)
+        return;
+    o->rest.asked = o->rest.asked && store_needed_locked(fs, inode);
+    leave_locked(fs, o);
     file_settle_locked(fs, inode);
 }
 
-static int copy_meta_locked(struct store_work *work, struct l2_buf *buf)
-{
-    const struct inode *inode = work->inode;
-    const struct extra *e = inode->extra;
+/* --- another try --- */
 
-    buf->attr = file_attr(inode);
-    free(work->xattrs);
-    work->xattrs = NULL;
-    if (!e || !e->xattrs_len)
-        return 0;
-    work->xattrs = malloc(e->xattrs_len);
-    if (!work->xattrs)
-        return -ENOMEM;
-    memcpy(work->xattrs, e->xattrs, e->xattrs_len);
-    buf->xattrs = (struct l2_xattrs){work->xattrs, e->xattrs_len};
-    return 0;
+void store_later_locked(struct store_work *work)
+{
+    struct stores *s = &work->fs->stores;
+
+    work->retry_at = clock_deadline(pauses[work->pause]);
+    list_push_back(&s->retries[work->pause], &work->retry_link);
+    s->retrying++;
+    work->pause = MIN(work->pause + 1, STORE_PAUSES - 1u);
 }
 
-static int fill_locked(struct l2fs *fs, struct store_work *work, struct dentry *d)
+void store_give_up_locked(struct l2fs *fs, struct object *o)
 {
-    struct inode *inode = work->inode;
+    o->rest.given_gen = o->want_gen;
+    store_note_locked(fs, o);
+}
+
+static void afresh(struct store_work *work)
+{
+    memset(work->tries, 0, sizeof(work->tries));
+    work->lost = 0;
+    work->pause = 0;
+}
+
+void store_retry_locked(struct l2fs *fs, struct inode *inode)
+{
     struct object *o = inode->object;
-    struct l2_buf *buf = &work->job.buf;
-    int err = copy_meta_locked(work, buf);
+    struct store_work *work = o ? o->store : NULL;
 
-    if (!err)
-        err = staging_get(fs->staging, o->staging_id, O_RDONLY, &buf->fd);
-    if (err)
-        return err;
-    if (o->writers)
-        file_refresh_locked(fs, inode);
-    buf->size = inode->size;
-    buf->stable = !o->writers && !o->dirty && inode->has_crc;
-    buf->crc32c = inode->crc32c;
-    o->store_busy = buf->stable;
-    o->storing_name = d;
-    d->in_l2 = true;
-    o->storing = work->job.targets = fs->tiers.active;
-    work->gen = o->want_gen;
-    work->staging_id = o->staging_id;
-    return 0;
-}
-
-/* 1: it is our turn for `key`; 0: on_turn submits again. */
-static int enter_guard(struct store_work *work, const char *key)
-{
-    if (work->ticket_key && !strcmp(work->ticket_key, key))
-        return 1;
-    leave_guard(work);
-    work->ticket_key = strdup(key);
-    if (!work->ticket_key)
-        return -ENOMEM;
-    return keyguard_enter(&work->fs->guard, &work->ticket, key, NULL);
-}
-
-static int prepare(struct store_owner *owner, struct store_job *job)
-{
-    struct l2fs *fs = container_of(owner, struct l2fs, store_owner);
-    struct store_work *work = container_of(job, struct store_work, job);
-    char path[KEY_PATH_MAX + 2];
-    struct dentry *d;
-    int err;
-
-    LOCKED_SCOPE(&fs->ns->lock);
-    d = store_needed_locked(fs, work->inode) ? name_to_store(fs, work->inode) : NULL;
-    if (!d || ns_path(d, path) < 0) {
-        end_locked(work);
-        return -ESTALE;
+    if (!o || (!o->failed && !o->rest.given_gen))
+        return;
+    if (work) {
+        afresh(work);
+        if (list_linked(&work->retry_link))
+            unpark_locked(work, false);
+        return;
     }
-    err = enter_guard(work, path);
-    if (err == 0)
-        return -EAGAIN;
-    job->key = err > 0 ? strdup(path) : NULL;
-    err = job->key ? fill_locked(fs, work, d) : -ENOMEM;
-    if (err) {
-        log_err("%s: cannot be stored: %s; it stays in L1", path, strerror(-err));
-        free(job->key);
-        job->key = NULL;
-        end_locked(work);
-        return err;
-    }
-    return 0;
-}
-
-static void succeed_locked(struct l2fs *fs, struct store_work *work)
-{
-    struct inode *inode = work->inode;
-    struct object *o = inode->object;
-
-    o->store_error = 0;
+    for (struct dentry *d = inode->names; d; d = d->alias)
+        d->gen = 0; /* tiers that have it find that it is the same */
+    o->rest.given_gen = 0;
     o->failed = 0;
-    if (o->storing_name) {
-        o->storing_name->gen = work->gen;
-        events_add(fs, "stored", work->job.key, NULL);
-    }
-    if (work->gen == o->want_gen)
-        inode->tiers |= work->job.stored & fs->tiers.keeping;
-    if (work->staging_id == o->staging_id) /* a crash must not bring back what fsync replaced */
-        file_drop_prev_locked(fs, o);
-    o->storing_name = NULL;
-    if (object_clean_locked(inode))
-        file_record_locked(fs, o, RECORD_PUBLISHED);
-    end_locked(work);
-    evict_post_locked(fs);
-}
-
-static void fail_locked(struct l2fs *fs, struct store_work *work)
-{
-    struct object *o = work->inode->object;
-
-    o->store_error = work->job.error;
-    o->failed = work->job.failed;
-    o->storing_name = NULL;
-    file_error_locked(work->inode, work->job.error);
-    file_event_error(fs, "store-failed", work->job.key, work->job.error);
-    leave_guard(work);
-    wake_locked(fs, &o->waiters, 0);
-    work->retry_at = clock_deadline(work->backoff);
-    work->backoff = MIN(work->backoff * 2, BACKOFF_MAX);
-    list_push_back(&fs->retries, &work->retry_link);
-}
-
-static void done(struct store_owner *owner, struct store_job *job)
-{
-    struct l2fs *fs = container_of(owner, struct l2fs, store_owner);
-    struct store_work *work = container_of(job, struct store_work, job);
-    struct object *o = work->inode->object;
-
-    LOCKED_SCOPE(&fs->ns->lock);
-    o->store_busy = false;
-    o->storing = 0;
-    if (!o->writers)
-        o->fsync_wanted = false;
-    if (job->failed)
-        fail_locked(fs, work);
-    else
-        succeed_locked(fs, work);
-}
-
-void store_owner_init(struct l2fs *fs)
-{
-    fs->store_owner.prepare = prepare;
-    fs->store_owner.done = done;
+    o->rest.asked = true;
+    store_queue_locked(fs, inode, false);
 }
 
 void store_retry_due(struct l2fs *fs, uint64_t now)
 {
-    struct list *l, *tmp;
-
     LOCKED_SCOPE(&fs->ns->lock);
-    list_for_each_safe(l, tmp, &fs->retries)
-    {
-        struct store_work *work = list_entry(l, struct store_work, retry_link);
+    for (int i = 0; i < STORE_PAUSES; i++) {
+        struct list *q = &fs->stores.retries[i];
 
-        if (work->retry_at > now && !fs->stopping && work->inode->state != STATE_DISCARDED)
-            continue;
-        list_remove(&work->retry_link);
-        store_ctl_submit(fs->store_ctl, &work->job, false);
+        while (!list_empty(q)) {
+            struct store_work *work = list_entry(q->next, struct store_work, retry_link);
+
+            if (work->retry_at > now)
+                break;
+            unpark_locked(work, false);
+        }
     }
 }
 
-void store_retries_drop(struct l2fs *fs)
+/* --- room --- */
+
+static void let_failing_tiers_go_locked(struct l2fs *fs, uint64_t bytes)
+{
+    uint64_t freed = 0;
+    size_t n = 0;
+
+    for (int i = STORE_PAUSES - 1; i >= 0; i--) {
+        struct list *l, *tmp;
+
+        list_for_each_safe(l, tmp, &fs->stores.retries[i])
+        {
+            struct store_work *work = list_entry(l, struct store_work, retry_link);
+            uint64_t size = work->inode->size;
+
+            if (freed >= bytes || n++ == SWEEP_MAX)
+                return;
+            freed += store_settle_for_locked(work) ? size : 0;
+        }
+    }
+}
+
+static void store_cold_locked(struct l2fs *fs, uint64_t bytes)
+{
+    uint64_t now = clock_now();
+
+    for (size_t n = 0; n < SWEEP_MAX && fs->stores.room < bytes; n++) {
+        struct object *o;
+
+        if (list_empty(&fs->stores.cold))
+            return;
+        o = list_entry(fs->stores.cold.next, struct object, rest.link);
+        if (o->opens || o->dirty || o->inode->busy || inode_pinned(o->inode, now)) {
+            store_touch_locked(fs, o);
+            continue;
+        }
+        o->rest.room = MAX(o->inode->size, UINT64_C(1));
+        fs->stores.room += o->rest.room;
+        store_queue_locked(fs, o->inode, false);
+    }
+}
+
+void store_make_room_locked(struct l2fs *fs, uint64_t bytes)
+{
+    let_failing_tiers_go_locked(fs, bytes);
+    store_cold_locked(fs, bytes);
+}
+
+/* --- the end --- */
+
+bool store_drained_locked(const struct l2fs *fs)
+{
+    return fs->unstored == fs->stores.given_up;
+}
+
+static void wake_all_locked(struct l2fs *fs, struct list *resting)
+{
+    struct list here, *l;
+
+    list_init(&here);
+    list_splice(&here, resting);
+    while (!list_empty(&here)) {
+        struct object *o = list_entry(here.next, struct object, rest.link);
+
+        o->rest.given_gen = 0;
+        store_queue_locked(fs, o->inode, false);
+        l = &o->rest.link;
+        if (l == here.next) { /* no memory for a work */
+            list_remove(l);
+            list_push_back(resting, l);
+        }
+    }
+}
+
+void store_drain_locked(struct l2fs *fs)
+{
+    fs->stores.max_tries = DRAIN_TRIES;
+    for (int i = 0; i < STORE_PAUSES; i++) {
+        while (!list_empty(&fs->stores.retries[i])) {
+            struct store_work *work =
+                list_entry(fs->stores.retries[i].next, struct store_work, retry_link);
+
+            afresh(work);
+            unpark_locked(work, false);
+        }
+    }
+    wake_all_locked(fs, &fs->stores.cold);
+    wake_all_locked(fs, &fs->stores.given);
+}
+
+void stores_init(struct l2fs *fs)
+{
+    store_owner_init(&fs->stores.owner);
+    fs->stores.max_tries = (unsigned)fs->cfg->store_retries;
+    for (int i = 0; i < STORE_PAUSES; i++)
+        list_init(&fs->stores.retries[i]);
+    list_init(&fs->stores.cold);
+    list_init(&fs->stores.given);
+    fs->stores.given_up_total = metrics_counter(fs->metrics, "l2fs_store_given_up",
+                                                "Stores of a key that a tier failed for good.", "");
+}
+
+void stores_drop(struct l2fs *fs)
 {
     struct list *l;
 
-    while ((l = list_pop_front(&fs->retries))) {
-        struct store_work *work = list_entry(l, struct store_work, retry_link);
+    for (int i = 0; i < STORE_PAUSES; i++) {
+        while ((l = list_pop_front(&fs->stores.retries[i]))) {
+            struct store_work *work = list_entry(l, struct store_work, retry_link);
 
-        work->inode->object->store = NULL;
-        free(work->xattrs);
-        free(work);
+            store_parcel_drop_locked(work->parcel);
+            work->inode->object->store = NULL;
+            free(work);
+        }
     }
 }

@@ -24,6 +24,7 @@ int wait_locked(struct l2fs *fs, struct list *queue, struct waiter *w, uint64_t 
     w->fs = fs;
     w->timeout_error = timeout_error;
     w->error = 0;
+    w->grace = 0;
     w->letter.run = run_letter;
     w->phase = PHASE_QUEUED;
     list_init(&w->letter.link);
@@ -47,6 +48,16 @@ void wake_locked(struct l2fs *fs, struct list *queue, int error)
         post_locked(fs, list_entry(queue->next, struct waiter, link), error);
 }
 
+/* As long as stores make room, who waits for it goes on waiting. */
+static bool extend_locked(const struct l2fs *fs, struct waiter *w, uint64_t now)
+{
+    if (!w->grace || w->stored == fs->stores.stored)
+        return false;
+    w->stored = fs->stores.stored;
+    w->deadline = now + w->grace;
+    return true;
+}
+
 void wait_expire(struct l2fs *fs, uint64_t now)
 {
     struct list *l, *tmp;
@@ -56,7 +67,7 @@ void wait_expire(struct l2fs *fs, uint64_t now)
     {
         struct waiter *w = list_entry(l, struct waiter, all_link);
 
-        if (w->deadline <= now)
+        if (w->deadline <= now && !extend_locked(fs, w, now))
             post_locked(fs, w, w->timeout_error);
     }
 }

@@ -28,7 +28,7 @@ static uint32_t tiers_storing(const struct l2fs *fs, const struct inode *inode)
 
     if (!o)
         return 0;
-    return o->storing | (o->store_queued ? fs->tiers.active & ~inode->tiers : 0);
+    return o->storing | (o->store ? fs->tiers.active & ~inode->tiers : 0);
 }
 
 /* --- values; each returns 0 or -ENODATA --- */

@@ -231,13 +231,32 @@ static int evict_locked(struct setting *s)
     return err;
 }
 
+static bool retry_one(void *arg, struct dentry *d)
+{
+    if (!d->inode->dir)
+        store_retry_locked(arg, d->inode);
+    return true;
+}
+
+static int retry_locked(struct setting *s)
+{
+    if (xattr_parse_order(s->text))
+        return -EINVAL;
+    if (s->inode->dir)
+        ns_walk(s->inode, retry_one, s->fs);
+    else
+        store_retry_locked(s->fs, s->inode);
+    return 0;
+}
+
 typedef int set_fn(struct setting *s);
 
 static set_fn *const set_locked[XATTR_IDS] = {
     [XATTR_PIN] = set_pin_locked,       [XATTR_EXPIRE] = set_expire_locked,
     [XATTR_REQ_ID] = set_req_id_locked, [XATTR_LAST_PREFILL] = set_last_prefill_locked,
     [XATTR_PREFETCH] = prefetch_locked, [XATTR_EVICT] = evict_locked,
-    [XATTR_PLACE] = set_place_locked,   [XATTR_QUOTA] = set_quota_locked,
+    [XATTR_RETRY] = retry_locked,       [XATTR_PLACE] = set_place_locked,
+    [XATTR_QUOTA] = set_quota_locked,
 };
 
 /* --- the calls --- */

@@ -29,6 +29,7 @@ const struct xattr_def xattr_defs[XATTR_IDS] = {
     [XATTR_LAST_PREFILL] = {XATTR_OWN "last_prefill", CHANGE, "0 or 1"},
     [XATTR_PREFETCH] = {XATTR_OWN "prefetch", XATTR_SET | XATTR_FILE | XATTR_DIR, "1"},
     [XATTR_EVICT] = {XATTR_OWN "evict", XATTR_SET | XATTR_FILE | XATTR_DIR, "1"},
+    [XATTR_RETRY] = {XATTR_OWN "retry", XATTR_SET | XATTR_FILE | XATTR_DIR, "1"},
     [XATTR_PLACE] = {XATTR_OWN "place", XATTR_GET | XATTR_SET | XATTR_DIR, "l1 or disk"},
     [XATTR_UNLOCK] = {XATTR_OWN "unlock", XATTR_SET | XATTR_FILE, "force, by root"},
     [XATTR_QUOTA] = {XATTR_OWN "quota", XATTR_GET | XATTR_SET | XATTR_DIR,
