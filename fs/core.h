@@ -10,6 +10,7 @@
 #include "evict.h"
 #include "keyguard.h"
 #include "l1.h"
+#include "locks.h"
 #include "namespace.h"
 #include "prefetch.h"
 #include "store.h"
@@ -42,6 +43,7 @@ struct l2fs {
     uint64_t started;
 
     struct l1 l1;              /* ns->lock */
+    struct locks locks;        /* ns->lock */
     struct list waiters;       /* ns->lock; every queued waiter, by all_link */
     struct list tenants;       /* ns->lock; tenant.h */
     struct list space_waiters; /* ns->lock; creates and loads that wait for L1 space */
@@ -105,7 +107,7 @@ void file_event_error(struct l2fs *fs, const char *event, const char *key, int e
 void file_error_locked(struct inode *inode, int error);
 void file_key(const struct inode *inode, char out[KEY_PATH_MAX + 2]); /* a name, for messages */
 struct handle *handle_create(struct inode *inode, int flags, const struct caller *c);
-void handle_attach_locked(struct handle *h);
+void handle_attach_locked(struct l2fs *fs, struct handle *h);
 int file_open_locked(struct l2fs *fs, struct handle *h, const struct caller *c, struct waiter *w);
 void file_drop_locked(struct l2fs *fs, struct object *o); /* its staging file */
 void file_pin_locked(struct l2fs *fs, struct object *o);  /* as -o pin says */

@@ -42,7 +42,7 @@ static int install_locked(struct l2fs *fs, const struct vfs_new *n, struct inode
     inode->nlookup++;
     if (h) {
         h->inode = inode;
-        handle_attach_locked(h);
+        handle_attach_locked(fs, h);
     }
     return 0;
 }

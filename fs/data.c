@@ -375,7 +375,7 @@ int vfs_truncate(struct l2fs *fs, struct inode *inode, uint64_t size, struct wai
         lock(&fs->ns->lock);
         err = truncate_begin_locked(fs, inode, w);
         if (!err)
-            handle_attach_locked(h);
+            handle_attach_locked(fs, h);
         unlock(&fs->ns->lock);
         if (err)
             free(h);

@@ -130,6 +130,7 @@ void file_refresh_locked(struct l2fs *fs, struct inode *inode)
     inode->mtime = st.st_mtim;
     l1_resize(&fs->l1, o);
     tenant_note_locked(fs, inode);
+    locks_note(&fs->locks, inode);
 }
 
 /* Every name, NUL-terminated, one after the other. */
@@ -262,6 +263,7 @@ void file_settle_locked(struct l2fs *fs, struct inode *inode)
     struct object *o = inode->object;
     bool gone = inode->state == STATE_DISCARDED;
 
+    locks_note(&fs->locks, inode);
     if (o) {
         store_note_locked(fs, o);
         evict_note_locked(fs, o);

@@ -26,7 +26,7 @@ struct handle *handle_create(struct inode *inode, int flags, const struct caller
     return h;
 }
 
-void handle_attach_locked(struct handle *h)
+void handle_attach_locked(struct l2fs *fs, struct handle *h)
 {
     struct object *o = h->inode->object;
 
@@ -36,6 +36,9 @@ void handle_attach_locked(struct handle *h)
     if (h->write) {
         o->writers++;
         o->epoch++;
+        fs->locks.writers++;
+    } else {
+        fs->locks.readers++;
     }
 }
 
@@ -284,7 +287,7 @@ int vfs_open(struct l2fs *fs, struct inode *inode, int flags, const struct calle
         err = file_open_locked(fs, h, c, w);
     }
     if (!err && !inode->vfile) {
-        handle_attach_locked(h);
+        handle_attach_locked(fs, h);
         if (!(flags & O_NOATIME))
             move_atime_locked(h);
         metric_add(fs->m.opens, 1);

@@ -40,6 +40,8 @@ const struct conf_opt l2fs_config_options[] = {
      .min = 0.01, .max = 1},
     {"l1_policy", CONF_ENUM, SETTING(l1_policy), "LRU", "which objects are evicted first",
      .choices = policies},
+    {"pin_max", CONF_DOUBLE, SETTING(pin_max), "0.5",
+     "pinned objects may hold this share of l1, more is ENOSPC", .min = 0, .max = 1},
     {"writer_wait", CONF_DURATION, SETTING(writer_wait), "5s",
      "open for reading waits this long for a first writer"},
     {"load_timeout", CONF_DURATION, SETTING(load_timeout), "30s",

@@ -27,6 +27,7 @@ struct l2fs_config {
     double l1_watermark; /* eviction starts above this share of l1 */
     double l1_ratio;     /* and frees this share of what is used */
     int l1_policy;       /* enum evict_policy */
+    double pin_max;      /* share of l1 that pinned objects may hold */
 
     uint64_t writer_wait;   /* open for reading waits this long for a first writer */
     uint64_t load_timeout;  /* ... for a load from L2 */

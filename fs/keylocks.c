@@ -3,6 +3,7 @@
  * A key is in the table while its count is above 0. One mutex guards the table and the counts; it
  * is a leaf: nothing is called with it held. Locks have no owner and no deadline.
  */
+#include "clock.h"
 #include "hash.h"
 #include "lock.h"
 #include "workers.h"
@@ -10,6 +11,7 @@
 struct keylock {
     struct hash_node node;
     size_t count;
+    uint64_t since;
     char key[];
 };
 
@@ -79,6 +81,7 @@ int keylocks_get(struct keylocks *l, const char *key)
         if (!k)
             return -ENOMEM;
         k->count = 0;
+        k->since = clock_now();
         memcpy(k->key, key, len + 1);
         hash_insert(&l->table, &k->node, value);
     }
@@ -121,6 +124,17 @@ bool keylocks_held(struct keylocks *l, const char *key)
 
     LOCKED_SCOPE(&l->lock);
     return find_locked(l, key, value) != NULL;
+}
+
+size_t keylocks_since(struct keylocks *l, const char *key, uint64_t *since)
+{
+    uint64_t value = key_hash(key);
+    const struct keylock *k;
+
+    LOCKED_SCOPE(&l->lock);
+    k = find_locked(l, key, value);
+    *since = k ? k->since : 0;
+    return k ? k->count : 0;
 }
 
 size_t keylocks_count(struct keylocks *l)

@@ -25,6 +25,9 @@ static void on_tick(struct loop_timer *t)
     uint64_t now = clock_now();
 
     wait_expire(fs, now);
+    lock(&fs->ns->lock);
+    locks_expire(&fs->locks, now);
+    unlock(&fs->ns->lock);
     store_retry_due(fs, now);
     evict_tick(fs);
     loop_timer_arm(fs->loop, t, now + TICK_NS);
@@ -130,6 +133,7 @@ static void init_lists(struct l2fs *fs)
     lock_init(&fs->gone_lock);
     cond_init(&fs->stored_cond);
     l1_init(&fs->l1, fs->cfg);
+    locks_init(&fs->locks, (uint64_t)(fs->cfg->pin_max * (double)fs->cfg->l1));
 }
 
 static bool unpin_one(void *arg, struct dentry *d)

@@ -64,6 +64,8 @@ fs_sources = \
 	fs/list.h \
 	fs/load.c \
 	fs/lock.h \
+	fs/locks.c \
+	fs/locks.h \
 	fs/log.c \
 	fs/log.h \
 	fs/loop.c \
@@ -162,6 +164,7 @@ fs_sources = \
 	fs/xattr_impl.h \
 	fs/xattr_kept.c \
 	fs/xattr_kept.h \
+	fs/xattr_lock.c \
 	fs/xattr_set.c \
 	fs/xattr_unlock.c \
 	fs/xattr_value.c \

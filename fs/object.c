@@ -34,6 +34,7 @@ void inode_destroy(struct inode *inode)
 {
     if (inode->extra) {
         list_remove(&inode->extra->expire_link);
+        list_remove(&inode->extra->pin_link);
         free(inode->extra->xattrs);
         free(inode->extra->req_id);
         free(inode->extra->refusal);
@@ -74,6 +75,7 @@ struct extra *inode_extra(struct inode *inode)
         if (inode->extra) {
             inode->extra->inode = inode;
             list_init(&inode->extra->expire_link);
+            list_init(&inode->extra->pin_link);
         }
     }
     return inode->extra;

@@ -42,6 +42,8 @@ struct extra {
     size_t xattrs_len;
     enum pin_kind pin;
     uint64_t pin_until;      /* soft: deadline */
+    uint64_t pin_bytes;      /* locks.c counts for it */
+    struct list pin_link;    /* locks.soft */
     uint64_t expire_at;      /* deadline, 0: never */
     uint64_t expire_check;   /* expire.c: looked at again then */
     struct list expire_link; /* expire.c */

@@ -22,6 +22,7 @@ struct figures {
     uint64_t unstored_bytes;
     struct store_ctl_status stores;
     struct prefetch_status loads;
+    struct locks locks;
 };
 
 static size_t list_length(const struct list *head)
@@ -41,6 +42,7 @@ static void collect(struct l2fs *fs, struct figures *f)
     prefetch_ctl_status(fs->prefetch_ctl, &f->loads);
     LOCKED_SCOPE(&fs->ns->lock);
     f->promised = fs->l1.promised;
+    f->locks = fs->locks;
     f->residents = l1_residents(&fs->l1);
     f->files = fs->ns->files;
     f->directories = fs->ns->dirs;
@@ -151,6 +153,36 @@ static json_t *flags_json(unsigned flags)
     if (flags & L2_DISCARDS)
         json_array_append_new(list, json_string("discards"));
     return list;
+}
+
+static json_t *pins_json(const struct locks *locks)
+{
+    json_t *pins = json_object();
+
+    set_count(pins, "limit", locks->pin_limit);
+    for (int kind = PIN_SOFT; kind <= PIN_HARD; kind++) {
+        json_t *one = json_object();
+
+        set_count(one, "files", locks->pins[kind].files);
+        set_count(one, "bytes", locks->pins[kind].bytes);
+        json_object_set_new(pins, pin_kind_name((enum pin_kind)kind), one);
+    }
+    return pins;
+}
+
+/* What keeps objects where they are: descriptors, pins, and what loads hold in the tiers. */
+static json_t *locks_json(struct l2fs *fs, const struct figures *f)
+{
+    TIERS_HELD(held, &fs->tiers, fs->tiers.present);
+    json_t *locks = json_object(), *l2 = json_object();
+
+    set_count(locks, "readers", f->locks.readers);
+    set_count(locks, "writers", f->locks.writers);
+    json_object_set_new(locks, "pins", pins_json(&f->locks));
+    tiers_each(i, held.mask)
+        set_count(l2, tiers_name(&fs->tiers, i), tier_locked_keys(fs->tiers.tier[i]));
+    json_object_set_new(locks, "l2", l2);
+    return locks;
 }
 
 /* Every directory with a quota. */
@@ -278,6 +310,7 @@ int status_print(struct l2fs *fs, size_t tier, struct text *out)
     json_object_set_new(status, "objects", objects_json(&f));
     json_object_set_new(status, "store", store_json(&f));
     json_object_set_new(status, "load", load_json(fs, &f));
+    json_object_set_new(status, "locks", locks_json(fs, &f));
     json_object_set_new(status, "tenants", tenants_json(fs));
     set_count(status, "waiters", f.waiters);
     json_object_set_new(status, "tiers", tiers);
@@ -385,6 +418,10 @@ static void set_gauges(struct l2fs *fs)
               f.stores.in_flight_bytes);
     set_gauge(fs, "l2fs_store_retrying", "Failed stores that wait for another try.", f.retrying);
     set_gauge(fs, "l2fs_loads_active", "Loads queued or under way.", loads_active(&f));
+    set_gauge(fs, "l2fs_open_readers", "Descriptors open for reading.", f.locks.readers);
+    set_gauge(fs, "l2fs_open_writers", "Descriptors open for writing.", f.locks.writers);
+    set_gauge(fs, "l2fs_pinned_bytes", "Bytes of pinned files.",
+              f.locks.pins[PIN_SOFT].bytes + f.locks.pins[PIN_HARD].bytes);
     set_gauge(fs, "l2fs_waiters", "Requests that wait for a load, a writer or space.", f.waiters);
 }
 

@@ -115,6 +115,7 @@ static void tier_free(struct tier *t)
     tier_forget_tasks(t);
     for (int i = 0; i < L2_FAMILIES; i++)
         hash_fini(&t->pending[i]);
+    keylocks_destroy(t->held);
     spec_fini(&t->spec);
     free(t);
 }
@@ -126,6 +127,11 @@ static struct tier *tier_alloc(const struct adapter_env *env)
     if (!t)
         return NULL;
     t->env = *env;
+    t->held = keylocks_create();
+    if (!t->held) {
+        free(t);
+        return NULL;
+    }
     for (int i = 0; i < L2_FAMILIES; i++) {
         if (hash_init(&t->pending[i])) {
             tier_free(t);
@@ -245,7 +251,18 @@ size_t tier_force_unlock(struct tier *t, const char *key)
 {
     const struct adapter_ops *ops = t->adapter->ops;
 
+    keylocks_drop(t->held, key);
     return ops->force_unlock ? ops->force_unlock(t->adapter, key) : 0;
+}
+
+size_t tier_locks(struct tier *t, const char *key, uint64_t *since)
+{
+    return keylocks_since(t->held, key, since);
+}
+
+size_t tier_locked_keys(struct tier *t)
+{
+    return keylocks_count(t->held);
 }
 
 bool tier_has_files(const struct tier *t)

@@ -47,6 +47,10 @@ int tier_set_attr(struct tier *t, const char *key, const struct l2_attr *attr,
 int tier_list(struct tier *t, l2_list_fn *fn, void *arg);
 int tier_open_file(struct tier *t, const char *key, int flags, const struct l2_attr *attr, int *fd);
 int tier_link_file(struct tier *t, int fd, const char *key);
+/* The locks that we hold of a key now: taken by lookups, not given back yet. Since when there is one;
+ * how many keys there are of that kind. Any thread. */
+size_t tier_locks(struct tier *t, const char *key, uint64_t *since);
+size_t tier_locked_keys(struct tier *t);
 /* How many locks the key had; 0 where the adapter has none. */
 size_t tier_force_unlock(struct tier *t, const char *key);
 bool tier_has_files(const struct tier *t); /* open_file is there: state `disk` is possible */

@@ -6,6 +6,7 @@
 #include "hash.h"
 #include "spec.h"
 #include "tier.h"
+#include "workers.h"
 
 /* The first three are the task families. */
 enum tier_op {
@@ -38,6 +39,7 @@ struct tier {
     struct tier_stats stats[TIER_OPS];
     struct metric *hits; /* keys of lookups */
     struct metric *misses;
+    struct keylocks *held; /* what lookups locked and nobody unlocked yet */
     /* struct record of tasks under way, by id; used by the owner's loop thread alone. */
     struct hash pending[L2_FAMILIES];
 };

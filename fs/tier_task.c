@@ -188,6 +188,9 @@ int tier_query_lookup(struct tier *t, l2_task task, struct bitmap **found, uint6
     hits = bitmap_popcount(*found);
     metric_add(t->hits, (int64_t)hits);
     metric_add(t->misses, (int64_t)(r->n - hits));
+    for (size_t i = 0; i < r->n; i++)
+        if (bitmap_test(*found, i))
+            keylocks_get(t->held, r->keys[i]); /* on no memory it is not shown */
     finish(t, L2_LOOKUP, r, NULL, 0);
     return 0;
 }
@@ -198,6 +201,8 @@ void tier_submit_unlock(struct tier *t, const char *const *keys, size_t n)
         return;
     metric_add(t->stats[TIER_UNLOCK].submitted, 1);
     t->adapter->ops->submit_unlock(t->adapter, keys, n);
+    for (size_t i = 0; i < n; i++)
+        keylocks_put(t->held, keys[i]);
     metric_add(t->stats[TIER_UNLOCK].completed, 1);
 }
 

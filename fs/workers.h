@@ -49,6 +49,8 @@ int keylocks_get(struct keylocks *l, const char *key);     /* +1; 0 or -ENOMEM *
 void keylocks_put(struct keylocks *l, const char *key);    /* -1, floored at 0 */
 size_t keylocks_drop(struct keylocks *l, const char *key); /* to 0; how many there were */
 bool keylocks_held(struct keylocks *l, const char *key);
+/* How many, and since when there is one (clock_now). */
+size_t keylocks_since(struct keylocks *l, const char *key, uint64_t *since);
 size_t keylocks_count(struct keylocks *l); /* distinct locked keys */
 
 #endif

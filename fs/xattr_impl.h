@@ -42,6 +42,9 @@ static inline struct l2_xattrs xattr_set_of(const struct inode *inode)
     return e ? (struct l2_xattrs){e->xattrs, e->xattrs_len} : (struct l2_xattrs){0};
 }
 
+/* ---- xattr_lock.c: the value of user.l2fs.lock; without ns->lock. 0 or -ENOMEM ---- */
+int lock_print(struct l2fs *fs, struct inode *inode, struct text *out);
+
 /* ---- xattr_engine.c: attributes that engines set ---- */
 /* `value` NULL removes. Stored where the file is already stored. 0 or as kept_put, kept_drop. */
 int xattr_engine_change(struct l2fs *fs, struct inode *inode, const struct xattr_change *c);

@@ -32,18 +32,16 @@ static int set_pin_locked(struct setting *s)
 {
     struct inode *inode = s->inode;
     struct pin_value pin;
-    struct extra *e;
     int err = xattr_parse_pin(s->text, &pin);
 
     if (err || (inode->dir && pin.kind != PIN_NONE))
         return -EINVAL;
-    if (pin.kind == PIN_NONE && !inode->extra)
-        return 0;
-    e = inode_extra(inode);
-    if (!e)
-        return -ENOMEM;
-    e->pin = pin.kind;
-    e->pin_until = pin.kind == PIN_SOFT ? clock_deadline(pin.lease) : 0;
+    locks_expire(&s->fs->locks, clock_now());
+    err = locks_pin(&s->fs->locks, inode, pin.kind, clock_deadline(pin.lease));
+    if (err == -ENOSPC)
+        s->why = "pins hold all that -o pin_max lets them; unpin some files, or raise it";
+    if (err)
+        return err;
     if (pin.kind != PIN_NONE && inode->state == STATE_EVICTED)
         load_locked(s->fs, inode, NULL); /* as far as there is space now */
     if (inode->object)

@@ -44,8 +44,7 @@ static void take_locked(struct l2fs *fs, struct inode *inode, struct text *keys,
     out->pinned = inode->extra && inode->extra->pin != PIN_NONE;
     if (!out->pinned)
         return;
-    inode->extra->pin = PIN_NONE;
-    inode->extra->pin_until = 0;
+    locks_pin(&fs->locks, inode, PIN_NONE, 0);
     evict_post_locked(fs);
 }
 

@@ -19,6 +19,7 @@ unit_tests = \
 	tests/unit/test_hash \
 	tests/unit/test_key \
 	tests/unit/test_key_path \
+	tests/unit/test_locks \
 	tests/unit/test_log \
 	tests/unit/test_loop \
 	tests/unit/test_mailbox \

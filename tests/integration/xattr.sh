@@ -32,11 +32,11 @@ done
 grep -q '^user.l2fs.evict' "$WORK/list" && fail "a write-only attribute is listed"
 assert_eq "$(attr "$MNT/dir/key" user.l2fs.state)" resident
 assert_eq "$(attr "$MNT/dir/key" user.l2fs.tiers)" l1,fs
-assert_match "$(attr "$MNT/dir/key" user.l2fs.lock)" '{"readers":*,"writer":false,*}'
+assert_match "$(attr "$MNT/dir/key" user.l2fs.lock)" '{"readers":0,"reader_pids":[[]],"writer":false,*}'
 assert_match "$(attr "$MNT/dir/key" user.l2fs.crc32c)" '[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
 assert_eq "$(attr "$MNT/dir" user.l2fs.place)" l1
 exec 4<"$MNT/dir/key"
-assert_match "$(attr "$MNT/dir/key" user.l2fs.lock)" '{"readers":1,*'
+assert_match "$(attr "$MNT/dir/key" user.l2fs.lock)" "{\"readers\":1,\"reader_pids\":[[]$$],*"
 exec 4<&-
 
 say "values that are refused"

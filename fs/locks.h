@@ -1,0 +1,34 @@
+/* locks.h - what keeps objects where they are: open descriptors and pins, counted. Level 1.
+ *
+ * Guarded by the namespace lock. A read or write lock is an open descriptor; it dies with it. A pin
+ * is held by nobody: soft ones end with their lease, hard ones when they are taken away. What pins
+ * hold in L1 together is bounded.
+ */
+#ifndef L2FS_LOCKS_H
+#define L2FS_LOCKS_H
+
+#include "object.h"
+
+struct pins {
+    size_t files;
+    uint64_t bytes;
+};
+
+struct locks {
+    size_t readers, writers;        /* open descriptors */
+    uint64_t pin_limit;             /* bytes of all pins */
+    struct pins pins[PIN_HARD + 1]; /* by kind; soft ones until locks_expire found them ended */
+    struct list soft;               /* of extra.pin_link, the first ends first */
+};
+
+void locks_init(struct locks *l, uint64_t pin_limit);
+/* Pins, pins otherwise, or unpins (PIN_NONE); `until`: end of a soft pin. 0, -ENOMEM, -ENOSPC: over
+ * the limit, and nothing changed. */
+int locks_pin(struct locks *l, struct inode *inode, enum pin_kind kind, uint64_t until);
+/* The size of a pinned file changed, or it is gone. */
+void locks_note(struct locks *l, struct inode *inode);
+/* Takes away the soft pins that have ended. */
+void locks_expire(struct locks *l, uint64_t now);
+const char *pin_kind_name(enum pin_kind kind);
+
+#endif
