@@ -13,6 +13,7 @@
 #include "locks.h"
 #include "namespace.h"
 #include "prefetch.h"
+#include "record.h"
 #include "store.h"
 #include "tiers.h"
 #include "vfs.h"

@@ -111,6 +111,8 @@ fs_sources = \
 	fs/preflight_impl.h \
 	fs/preflight_machine.c \
 	fs/publish.c \
+	fs/record.c \
+	fs/record.h \
 	fs/rename.c \
 	fs/scan.c \
 	fs/signals.c \
