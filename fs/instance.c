@@ -18,7 +18,7 @@
     "dynamo-kvbm-disk-cache-??????:rank_*_world_*.kv:kv_cache.data:dfs_shard_*.data:layer-*.kvc:"  \
     "shard-[0-9][0-9][0-9][0-9][0-9][0-9].dat:obj_*_????.bin:hicache.*.bin:flexkv_ssd_cache_*.bin"
 
-static const char *const policies[] = {"LRU", "FIFO", "S3-FIFO", "noop", NULL};
+const char *const evict_policy_names[] = {"LRU", "FIFO", "S3-FIFO", "noop", NULL};
 static const char *const store_policies[] = {"default", "skip_l1", "demote", NULL};
 static const char *const open_modes[] = {"wait", "stream", NULL};
 static const char *const corrupt_modes[] = {"miss", "eio", NULL};
@@ -39,7 +39,7 @@ const struct conf_opt l2fs_config_options[] = {
     {"l1_ratio", CONF_DOUBLE, SETTING(l1_ratio), "0.2", "and frees this share of what is used",
      .min = 0.01, .max = 1},
     {"l1_policy", CONF_ENUM, SETTING(l1_policy), "LRU", "which objects are evicted first",
-     .choices = policies},
+     .choices = evict_policy_names},
     {"pin_max", CONF_DOUBLE, SETTING(pin_max), "0.5",
      "pinned objects may hold this share of l1, more is ENOSPC", .min = 0, .max = 1},
     {"writer_wait", CONF_DURATION, SETTING(writer_wait), "5s",

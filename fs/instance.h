@@ -15,6 +15,7 @@ enum corrupt_mode { CORRUPT_MISS, CORRUPT_EIO };
 enum pin_mode { PIN_OFF, PIN_MLOCK, PIN_CUDA, PIN_AUTO };
 enum store_policy { STORE_DEFAULT, STORE_SKIP_L1, STORE_DEMOTE };
 enum evict_policy { EVICT_LRU, EVICT_FIFO, EVICT_S3FIFO, EVICT_NOOP };
+extern const char *const evict_policy_names[]; /* by enum evict_policy; ends with NULL */
 
 struct l2fs_config {
     char *name;    /* of the instance: names staging directory and lock; default from SPEC or DIR */

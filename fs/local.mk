@@ -127,6 +127,7 @@ fs_sources = \
 	fs/status.h \
 	fs/status_json.c \
 	fs/status_probe.c \
+	fs/status_victims.c \
 	fs/store.c \
 	fs/store.h \
 	fs/store_ctl.c \

@@ -33,6 +33,7 @@ static const struct vfile top_files[] = {
     {"status", status_print},
     {"metrics", status_print_metrics},
     {"config", status_print_config, true},
+    {"victims", status_print_victims},
     {"events", NULL},
 };
 

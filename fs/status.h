@@ -18,8 +18,13 @@ struct vfile {
 int status_print(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_metrics(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_config(struct l2fs *fs, size_t tier, struct text *out);
+int status_print_victims(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_tier(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_usage(struct l2fs *fs, size_t tier, struct text *out);
+
+/* ---- helpers of the generators (status_json.c) ---- */
+json_t *status_string(const char *s);                   /* a JSON string of any bytes */
+int status_print_json(json_t *value, struct text *out); /* prints and releases; 0 or -ENOMEM */
 
 /* ---- status_probe.c: asks tiers how they are, without waiting for a dead disk ---- */
 

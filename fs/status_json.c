@@ -18,6 +18,8 @@ struct figures {
     uint64_t uptime_s;
     uint64_t used, size; /* bytes of staging */
     uint64_t promised;
+    double watermark, ratio;
+    int policy; /* of L1 */
     size_t residents, files, directories, unstored, waiters, retrying, given_up;
     uint64_t unstored_bytes;
     struct store_ctl_status stores;
@@ -42,6 +44,9 @@ static void collect(struct l2fs *fs, struct figures *f)
     prefetch_ctl_status(fs->prefetch_ctl, &f->loads);
     LOCKED_SCOPE(&fs->ns->lock);
     f->promised = fs->l1.promised;
+    f->watermark = fs->l1.watermark;
+    f->ratio = fs->l1.ratio;
+    f->policy = fs->l1.order.policy;
     f->locks = fs->locks;
     f->residents = l1_residents(&fs->l1);
     f->files = fs->ns->files;
@@ -53,8 +58,7 @@ static void collect(struct l2fs *fs, struct figures *f)
     f->unstored_bytes = fs->stores.unstored_bytes;
 }
 
-/* A JSON string of any bytes. */
-static json_t *any_string(const char *s)
+json_t *status_string(const char *s)
 {
     struct text t = {0};
     json_t *value = NULL;
@@ -71,8 +75,7 @@ static void set_count(json_t *object, const char *name, uint64_t value)
     json_object_set_new(object, name, json_integer((json_int_t)value));
 }
 
-/* Prints and releases. */
-static int print_json(json_t *value, struct text *out)
+int status_print_json(json_t *value, struct text *out)
 {
     char *s = value ? json_dumps(value, JSON_INDENT(2)) : NULL;
 
@@ -94,9 +97,11 @@ static json_t *l1_json(struct l2fs *fs, const struct figures *f)
     set_count(l1, "capacity", fs->l1.capacity);
     set_count(l1, "used", f->used);
     set_count(l1, "promised", f->promised);
-    json_object_set_new(l1, "watermark", json_real(fs->l1.watermark));
+    json_object_set_new(l1, "watermark", json_real(f->watermark));
+    json_object_set_new(l1, "ratio", json_real(f->ratio));
+    json_object_set_new(l1, "policy", json_string(evict_policy_names[f->policy]));
     set_count(l1, "residents", f->residents);
-    json_object_set_new(l1, "staging", any_string(fs->cfg->staging));
+    json_object_set_new(l1, "staging", status_string(fs->cfg->staging));
     json_object_set_new(l1, "own_mount", json_boolean(staging_has_mount(fs->staging)));
     return l1;
 }
@@ -202,7 +207,7 @@ static json_t *tenants_json(struct l2fs *fs)
             continue;
         file_key(t->dir, path);
         one = json_object();
-        json_object_set_new(one, "path", any_string(path));
+        json_object_set_new(one, "path", status_string(path));
         set_count(one, "quota", t->quota);
         set_count(one, "used", t->used);
         set_count(one, "files", t->files);
@@ -250,7 +255,7 @@ static json_t *tier_json(struct l2fs *fs, size_t tier)
     probes_result(fs, tier, &r);
     if (!r.status || !held.mask)
         return r.status;
-    json_object_set_new(r.status, "name", any_string(tiers_name(&fs->tiers, tier)));
+    json_object_set_new(r.status, "name", status_string(tiers_name(&fs->tiers, tier)));
     set_count(r.status, "index", tier);
     json_object_set_new(r.status, "state",
                         json_string(tier_state_name(tiers_state(&fs->tiers, tier))));
@@ -302,7 +307,7 @@ int status_print(struct l2fs *fs, size_t tier, struct text *out)
     tiers = tiers_json(fs, f.loads.stalled, &healthy);
     events_errors(fs->events, add_error, errors);
     json_object_set_new(status, "is_healthy", json_boolean(healthy));
-    json_object_set_new(status, "name", any_string(fs->cfg->name));
+    json_object_set_new(status, "name", status_string(fs->cfg->name));
     json_object_set_new(status, "version", json_string(PACKAGE_VERSION));
     json_object_set_new(status, "mode", json_string(mode ? mode : "none"));
     set_count(status, "uptime_s", f.uptime_s);
@@ -315,7 +320,7 @@ int status_print(struct l2fs *fs, size_t tier, struct text *out)
     set_count(status, "waiters", f.waiters);
     json_object_set_new(status, "tiers", tiers);
     json_object_set_new(status, "errors", errors);
-    return print_json(status, out);
+    return status_print_json(status, out);
 }
 
 /* --- config, adapters/NAME --- */
@@ -329,13 +334,13 @@ int status_print_config(struct l2fs *fs, size_t tier, struct text *out)
     tiers_each(i, held.mask) json_array_append_new(l2, tier_config(fs->tiers.tier[i]));
     json_object_set_new(config, "l2", l2);
     control_overlay(fs, config);
-    return print_json(config, out);
+    return status_print_json(config, out);
 }
 
 int status_print_tier(struct l2fs *fs, size_t tier, struct text *out)
 {
     probes_refresh(fs, 1u << tier);
-    return print_json(tier_json(fs, tier), out);
+    return status_print_json(tier_json(fs, tier), out);
 }
 
 static json_t *usage_json(const struct l2_usage *u)
@@ -358,7 +363,7 @@ int status_print_usage(struct l2fs *fs, size_t tier, struct text *out)
     probes_refresh(fs, 1u << tier);
     probes_result(fs, tier, &r);
     json_decref(r.status);
-    return print_json(usage_json(&r.usage), out);
+    return status_print_json(usage_json(&r.usage), out);
 }
 
 /* --- metrics --- */

@@ -49,10 +49,72 @@ static int set_log_level(struct control_call *c)
     return err;
 }
 
+static void put_number(struct control_call *c, const double *value)
+{
+    LOCKED_SCOPE(&c->fs->ns->lock);
+    text_printf(c->out, "%g", *value);
+}
+
+static int get_l1_watermark(struct control_call *c)
+{
+    put_number(c, &c->fs->l1.watermark);
+    return 0;
+}
+
+static int get_l1_ratio(struct control_call *c)
+{
+    put_number(c, &c->fs->l1.ratio);
+    return 0;
+}
+
+static int get_l1_policy(struct control_call *c)
+{
+    LOCKED_SCOPE(&c->fs->ns->lock);
+    text_puts(c->out, evict_policy_names[c->fs->l1.order.policy]);
+    return 0;
+}
+
+static int set_l1(struct control_call *c, const char *name)
+{
+    struct l2fs_config cfg = {0};
+    int err = parse_option(c, name, &cfg);
+
+    if (!err) {
+        LOCKED_SCOPE(&c->fs->ns->lock);
+        if (!strcmp(name, "l1_watermark"))
+            err = l1_set_watermark(&c->fs->l1, cfg.l1_watermark);
+        else if (!strcmp(name, "l1_ratio"))
+            err = l1_set_ratio(&c->fs->l1, cfg.l1_ratio);
+        else
+            err = l1_set_policy(&c->fs->l1, cfg.l1_policy);
+        evict_post_locked(c->fs);
+    }
+    conf_fini(l2fs_config_options, &cfg);
+    return err;
+}
+
+static int set_l1_watermark(struct control_call *c)
+{
+    return set_l1(c, "l1_watermark");
+}
+
+static int set_l1_ratio(struct control_call *c)
+{
+    return set_l1(c, "l1_ratio");
+}
+
+static int set_l1_policy(struct control_call *c)
+{
+    return set_l1(c, "l1_policy");
+}
+
 /* --- the table --- */
 
 static const struct control controls[] = {
     {CONFIG, "log_level", "error, warn, info or debug", get_log_level, set_log_level},
+    {CONFIG, "l1_watermark", "a number from 0.05 to 1", get_l1_watermark, set_l1_watermark},
+    {CONFIG, "l1_ratio", "a number from 0.01 to 1", get_l1_ratio, set_l1_ratio},
+    {CONFIG, "l1_policy", "LRU, FIFO, S3-FIFO or noop", get_l1_policy, set_l1_policy},
 };
 
 struct place {

@@ -8,6 +8,7 @@ unit_tests = \
 	tests/unit/test_conf \
 	tests/unit/test_conf_json \
 	tests/unit/test_events \
+	tests/unit/test_evict \
 	tests/unit/test_fault \
 	tests/unit/test_fault_config \
 	tests/unit/test_fault_hold \
