@@ -68,8 +68,8 @@ static const struct conf_opt fs_options[] = {
      .def = "0",
      .min = 0,
      .max = 1e9,
-     .help = "GiB of disk that everything below base_path may take, never exceeded; 0: as much as "
-             "fits"},
+     .help = "GiB of disk that everything below base_path may take, never exceeded; keys leave "
+             "before (eviction); 0: as much as fits"},
     {.name = "disk_min_free_gb",
      .type = CONF_DOUBLE,
      .offset = CONF(disk_min_free_gb),

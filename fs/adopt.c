@@ -77,6 +77,8 @@ static int place_locked(struct l2fs *fs, const char *key, uint64_t id, struct in
         return -EEXIST;
     if (found && found->object && found->object->staging_id > id)
         return -EEXIST;
+    if (*inode && found != *inode) /* the tiers that have both */
+        (*inode)->tiers &= found ? found->tiers : 0;
     if (found && found != *inode && (*inode || found->object)) {
         file_unlink_locked(fs, d, false);
         found = NULL;

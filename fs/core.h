@@ -39,7 +39,8 @@ struct l2fs {
     struct keyguard guard;
     struct events *events;
     struct probes *probes;
-    struct reaper *reaper;      /* ns->lock */
+    struct reaper *reaper; /* ns->lock */
+    struct evict_ctl *evict_ctl;
     _Atomic(const char *) mode; /* of the front; l2fs_set_mode */
     uint64_t started;
 

@@ -279,7 +279,10 @@ static int fsync_start_locked(struct l2fs *fs, struct inode *inode, struct waite
     o->store_error = 0;
     store_retry_locked(fs, inode);
     w->goal = o->want_gen;
-    store_queue_locked(fs, inode, true);
+    if (!inode->tiers && fs->tiers.keeping) /* it may have left all of them since */
+        store_again_locked(fs, inode, true);
+    else
+        store_queue_locked(fs, inode, true);
     return 0;
 }
 

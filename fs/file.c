@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "core.h"
+#include "evict_ctl.h"
 #include "log.h"
 #include "tenant.h"
 
@@ -155,7 +156,7 @@ void file_record_locked(struct l2fs *fs, struct object *o, uint32_t kind)
                        .gid = inode->gid,
                        .has_crc = inode->has_crc,
                        .crc32c = inode->crc32c,
-                       .stored = object_clean_locked(inode),
+                       .stored = object_clean_locked(inode) && inode->tiers,
                        .signature = fs->signature,
                        .size = inode->size,
                        .mtime_sec = inode->mtime.tv_sec,
@@ -264,6 +265,7 @@ void file_settle_locked(struct l2fs *fs, struct inode *inode)
     bool gone = inode->state == STATE_DISCARDED;
 
     locks_note(&fs->locks, inode);
+    evict_ctl_note_locked(fs, inode);
     if (o) {
         store_note_locked(fs, o);
         evict_note_locked(fs, o);

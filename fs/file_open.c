@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "core.h"
 #include "log.h"
+#include "rank.h"
 #include "tenant.h"
 
 struct handle *handle_create(struct inode *inode, int flags, const struct caller *c)
@@ -288,6 +289,7 @@ int vfs_open(struct l2fs *fs, struct inode *inode, int flags, const struct calle
     }
     if (!err && !inode->vfile) {
         handle_attach_locked(fs, h);
+        ranks_touch(inode);
         if (!(flags & O_NOATIME))
             move_atime_locked(h);
         metric_add(fs->m.opens, 1);

@@ -25,18 +25,35 @@ static bool overlap(const struct keyticket *a, const struct keyticket *b)
            a->hash[1] == b->hash[1];
 }
 
-bool keyguard_enter(struct keyguard *g, struct keyticket *t, const char *key, const char *other)
+static unsigned prepare_locked(struct keyguard *g, struct keyticket *t)
 {
     struct list *l;
 
+    t->blockers = 0;
+    list_for_each(l, &g->tickets) t->blockers += overlap(list_entry(l, struct keyticket, link), t);
+    return t->blockers;
+}
+
+bool keyguard_enter(struct keyguard *g, struct keyticket *t, const char *key, const char *other)
+{
     t->whole_tree = !key;
     t->hash[0] = key ? hash_bytes(key, strlen(key), 0) : 0;
     t->hash[1] = other ? hash_bytes(other, strlen(other), 0) : t->hash[0];
-    t->blockers = 0;
     LOCKED_SCOPE(&g->mutex);
-    list_for_each(l, &g->tickets) t->blockers += overlap(list_entry(l, struct keyticket, link), t);
+    prepare_locked(g, t);
     list_push_back(&g->tickets, &t->link);
     return t->blockers == 0;
+}
+
+bool keyguard_try(struct keyguard *g, struct keyticket *t, const char *key)
+{
+    *t = (struct keyticket){.hash = {hash_bytes(key, strlen(key), 0)}};
+    t->hash[1] = t->hash[0];
+    LOCKED_SCOPE(&g->mutex);
+    if (prepare_locked(g, t))
+        return false;
+    list_push_back(&g->tickets, &t->link);
+    return true;
 }
 
 void keyguard_leave(struct keyguard *g, struct keyticket *t)

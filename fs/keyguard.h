@@ -33,6 +33,8 @@ void keyguard_fini(struct keyguard *g);
 /* True: go ahead now. False: `turn` will be called. `other` may be NULL; `key` NULL overlaps every
  * other ticket (a directory is moved). */
 bool keyguard_enter(struct keyguard *g, struct keyticket *t, const char *key, const char *other);
+/* Enters only when that is at once `key`'s turn; `turn` is not called. */
+bool keyguard_try(struct keyguard *g, struct keyticket *t, const char *key);
 void keyguard_leave(struct keyguard *g, struct keyticket *t);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "clock.h"
 #include "core.h"
+#include "evict_ctl.h"
 #include "expire.h"
 #include "log.h"
 #include "tenant.h"
@@ -148,8 +149,11 @@ static bool unpin_one(void *arg, struct dentry *d)
 /* Frees what was built, in any state of building. The loop is stopped. */
 static void destroy(struct l2fs *fs, bool keep)
 {
+    bool stuck;
+
     expire_stop(fs);
     status_detach(fs);
+    stuck = evict_ctl_stop(fs);
     tiers_fini(&fs->tiers);
     store_ctl_destroy(fs->store_ctl);
     prefetch_ctl_destroy(fs->prefetch_ctl);
@@ -167,7 +171,8 @@ static void destroy(struct l2fs *fs, bool keep)
     pthread_mutex_destroy(&fs->gone_lock);
     pthread_cond_destroy(&fs->stored_cond);
     l1_fini(&fs->l1);
-    metrics_destroy(fs->metrics);
+    if (!stuck)
+        metrics_destroy(fs->metrics);
     free(fs);
 }
 
@@ -201,6 +206,8 @@ static int build(struct l2fs *fs, struct text *err)
         rc = scan_tiers(fs);
     if (!rc)
         rc = adopt_staging(fs);
+    if (!rc)
+        rc = evict_ctl_start(fs);
     if (!rc)
         rc = loop_timer_arm(fs->loop, &fs->tick, clock_deadline(TICK_NS));
     if (!rc)

@@ -8,6 +8,7 @@
 
 #include "core.h"
 #include "log.h"
+#include "rank.h"
 
 struct load_work {
     struct keyticket ticket;
@@ -198,6 +199,7 @@ static void key_done_locked(struct l2fs *fs, struct load_work *work, const struc
         failed_locked(fs, work, err);
     }
     evict_post_locked(fs);
+    ranks_touch(inode);
     file_settle_locked(fs, inode);
 }
 

@@ -23,6 +23,11 @@ fs_sources = \
 	fs/events.h \
 	fs/evict.c \
 	fs/evict.h \
+	fs/evict_ctl.c \
+	fs/evict_ctl.h \
+	fs/evict_impl.h \
+	fs/evict_order.c \
+	fs/evict_pass.c \
 	fs/expire.c \
 	fs/expire.h \
 	fs/file.c \
@@ -111,6 +116,8 @@ fs_sources = \
 	fs/preflight_impl.h \
 	fs/preflight_machine.c \
 	fs/publish.c \
+	fs/rank.c \
+	fs/rank.h \
 	fs/record.c \
 	fs/record.h \
 	fs/rename.c \

@@ -284,7 +284,10 @@ static int link_locked(struct l2fs *fs, struct inode *inode, struct inode *dir, 
     publish_early_locked(fs, o);
     file_refresh_locked(fs, inode);
     file_record_locked(fs, o, o->writers ? RECORD_FLUSHED : RECORD_PUBLISHED);
-    store_queue_locked(fs, inode, false);
+    if (fs->tiers.keeping & ~inode->tiers) /* under all names or none: it may have left since */
+        store_again_locked(fs, inode, false);
+    else
+        store_queue_locked(fs, inode, false);
     return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "object.h"
+#include "rank.h"
 
 struct inode *inode_create(uint64_t ino, uint32_t mode)
 {
@@ -19,6 +20,8 @@ struct inode *inode_create(uint64_t ino, uint32_t mode)
 
 void inode_destroy(struct inode *inode)
 {
+    while (inode->ranks)
+        rank_destroy(inode->ranks);
     if (inode->extra) {
         list_remove(&inode->extra->expire_link);
         list_remove(&inode->extra->pin_link);

@@ -21,6 +21,7 @@ struct store_work;
 struct vfile;
 struct inode;
 struct tenant;
+struct rank;
 
 /* A name in a directory. Constant once linked, but for the links themselves. */
 struct dentry {
@@ -62,6 +63,7 @@ struct inode {
     struct dir *dir;           /* directories */
     const struct vfile *vfile; /* files below .l2fs */
     struct extra *extra;
+    struct rank *ranks;    /* rank.h: in the orders of tiers that evict */
     struct tenant *tenant; /* tenant.h: of files NULL while they are not counted */
     uint64_t counted;      /* bytes that its tenant counts for it */
     uint64_t size;
@@ -73,6 +75,7 @@ struct inode {
     uint32_t busy;  /* operations that hold a pointer outside the lock */
     uint8_t state;  /* enum state; files only */
     bool has_crc;
+    bool stale; /* some tier may hold another version of it */
 };
 
 struct object {

@@ -179,10 +179,8 @@ static int rename_in_tiers(struct l2fs *fs, struct move *m)
 static void store_again(struct l2fs *fs, struct inode *inode)
 {
     LOCKED_SCOPE(&fs->ns->lock);
-    for (struct dentry *d = inode->names; d && !inode->dir; d = d->alias)
-        d->gen = 0;
     if (!inode->dir)
-        store_queue_locked(fs, inode, false);
+        store_again_locked(fs, inode, false);
 }
 
 /* Holds the inode over the call; one more when the caller must wait for its store. */

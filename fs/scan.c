@@ -100,6 +100,7 @@ static int add_copy_locked(struct scan *s, struct dentry *d, const struct l2_ent
     d->in_l2 = true;
     if (inode->state == STATE_DISK || !whole || !is_copy(inode, e)) {
         s->stale++;
+        inode->stale = true;
         if (inode->object && inode->state == STATE_RESIDENT)
             d->gen = 0; /* stored again, which replaces it */
         return 0;

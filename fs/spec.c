@@ -30,20 +30,17 @@ static const struct conf_opt common_options[] = {
     {.name = "eviction",
      .type = CONF_JSON,
      .offset = COMMON(eviction),
-     .help = "{\"eviction_policy\": ..., \"trigger_watermark\": ..., \"eviction_ratio\": ...}"},
+     .help = "{\"eviction_policy\": LRU|FIFO|S3-FIFO|noop, \"trigger_watermark\": ..., "
+             "\"eviction_ratio\": ...}; with a capacity LRU, 0.8 and 0.2 when left out"},
     {.name = "serde", .type = CONF_JSON, .offset = COMMON(serde), .help = "taken, not applied"},
     {0},
 };
 
-struct eviction {
-    int policy;
-    double watermark;
-    double ratio;
-};
+/* In the order of enum evict_policy; tenants isolate whatever the policy. */
+static const char *const eviction_policies[] = {"LRU",  "FIFO",        "S3-FIFO",
+                                                "noop", "IsolatedLRU", NULL};
 
-static const char *const eviction_policies[] = {"LRU", "IsolatedLRU", "FIFO", "noop", NULL};
-
-static const struct conf_opt eviction_options[] = {
+const struct conf_opt spec_eviction_options[] = {
     {.name = "eviction_policy",
      .type = CONF_ENUM,
      .offset = offsetof(struct eviction, policy),
@@ -63,9 +60,24 @@ static const struct conf_opt eviction_options[] = {
      .def = "0.2",
      .min = 0,
      .max = 1,
-     .help = "share of the objects that leave at once"},
+     .help = "share of that which leaves at once"},
     {0},
 };
+
+bool spec_eviction(json_t *config, struct eviction *out)
+{
+    json_t *block = json_object_get(config, "eviction");
+
+    conf_defaults(spec_eviction_options, out);
+    for (; !json_is_object(block) && config; config = json_object_get(config, "inner"))
+        block = json_object_get(config, "eviction");
+    if (!json_is_object(block) ||
+        conf_set_json(spec_eviction_options, out, block, NULL, false, NULL))
+        return false;
+    if (out->policy > EVICT_NOOP)
+        out->policy = EVICT_LRU;
+    return true;
+}
 
 static size_t count_adapters(void)
 {
@@ -178,16 +190,16 @@ static int read_eviction(struct spec_common *c, struct text *err)
 
     if (!c->eviction)
         return 0;
-    rc = conf_defaults(eviction_options, &ev);
+    rc = conf_defaults(spec_eviction_options, &ev);
     if (rc)
         return rc;
-    rc = conf_set_json(eviction_options, &ev, c->eviction, NULL, true, &t);
+    rc = conf_set_json(spec_eviction_options, &ev, c->eviction, NULL, true, &t);
     why = text_steal(&t, NULL);
     if (rc) {
         text_printf(err, "eviction: %s", why ? why : "not understood");
         return rc == -ENOENT ? -EINVAL : rc;
     }
-    effective = conf_to_json(eviction_options, &ev);
+    effective = conf_to_json(spec_eviction_options, &ev);
     if (!effective)
         return -ENOMEM;
     json_decref(c->eviction);

@@ -7,6 +7,7 @@
 #define L2FS_SPEC_H
 
 #include "adapter.h"
+#include "instance.h"
 
 /* Keys that every adapter type takes. */
 struct spec_common {
@@ -18,6 +19,14 @@ struct spec_common {
     json_t *serde;          /* NULL: none; objects are stored as they are in any case */
 };
 
+/* The `eviction` block. */
+struct eviction {
+    int policy; /* enum evict_policy */
+    double watermark;
+    double ratio;
+};
+extern const struct conf_opt spec_eviction_options[];
+
 struct spec {
     const struct adapter_ops *ops;
     void *config; /* ops->config_size bytes, filled from ops->options */
@@ -27,7 +36,10 @@ struct spec {
 /* 0, -EINVAL or -ENOMEM; `err` gets one sentence that names the option, the value and what is
  * allowed. */
 int spec_parse(json_t *json, struct spec *out, struct text *err);
-void spec_fini(struct spec *s);             /* all zero is fine */
+void spec_fini(struct spec *s); /* all zero is fine */
+/* What an effective configuration says of eviction, or that of the adapter it wraps. False: nothing;
+ * `out` then has the defaults. */
+bool spec_eviction(json_t *config, struct eviction *out);
 json_t *spec_to_json(const struct spec *s); /* effective, with "type"; NULL on no memory */
 
 #endif

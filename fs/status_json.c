@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "clock.h"
+#include "evict_ctl.h"
 #include "status.h"
 #include "tenant.h"
 #include "xattr_control.h"
@@ -261,6 +262,7 @@ static json_t *tier_json(struct l2fs *fs, size_t tier)
                         json_string(tier_state_name(tiers_state(&fs->tiers, tier))));
     json_object_set_new(r.status, "flags", flags_json(tier_flags(fs->tiers.tier[tier])));
     add_stores(fs, r.status, tier);
+    evict_ctl_describe(fs, tier, &r.usage, r.status);
     return r.status;
 }
 
@@ -359,11 +361,14 @@ static json_t *usage_json(const struct l2_usage *u)
 int status_print_usage(struct l2fs *fs, size_t tier, struct text *out)
 {
     struct probe_result r;
+    json_t *usage;
 
     probes_refresh(fs, 1u << tier);
     probes_result(fs, tier, &r);
     json_decref(r.status);
-    return status_print_json(usage_json(&r.usage), out);
+    usage = usage_json(&r.usage);
+    evict_ctl_describe(fs, tier, &r.usage, usage);
+    return status_print_json(usage, out);
 }
 
 /* --- metrics --- */

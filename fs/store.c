@@ -234,12 +234,10 @@ void store_retry_locked(struct l2fs *fs, struct inode *inode)
             unpark_locked(work, false);
         return;
     }
-    for (struct dentry *d = inode->names; d; d = d->alias)
-        d->gen = 0; /* tiers that have it find that it is the same */
     o->rest.given_gen = 0;
     o->failed = 0;
     o->rest.asked = true;
-    store_queue_locked(fs, inode, false);
+    store_again_locked(fs, inode, false);
 }
 
 void store_retry_due(struct l2fs *fs, uint64_t now)
@@ -258,7 +256,36 @@ void store_retry_due(struct l2fs *fs, uint64_t now)
     }
 }
 
+void store_again_locked(struct l2fs *fs, struct inode *inode, bool urgent)
+{
+    for (struct dentry *d = inode->names; d; d = d->alias)
+        d->gen = 0;
+    store_queue_locked(fs, inode, urgent);
+}
+
 /* --- room --- */
+
+void store_room_locked(struct l2fs *fs, uint64_t bytes)
+{
+    uint64_t taken = 0;
+    size_t n = 0;
+
+    for (int i = 0; i < STORE_PAUSES; i++) {
+        struct list *l, *tmp;
+
+        list_for_each_safe(l, tmp, &fs->stores.retries[i])
+        {
+            struct store_work *work = list_entry(l, struct store_work, retry_link);
+
+            if (taken >= bytes || n++ == SWEEP_MAX)
+                return;
+            if (work->inode->object->store_error != -ENOSPC)
+                continue;
+            taken += work->inode->size;
+            unpark_locked(work, false);
+        }
+    }
+}
 
 static void let_failing_tiers_go_locked(struct l2fs *fs, uint64_t bytes)
 {

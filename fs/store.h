@@ -40,6 +40,10 @@ void store_touch_locked(struct l2fs *fs, struct object *o); /* used now: not the
 /* Tries again at once where a tier failed or was given up. */
 void store_retry_locked(struct l2fs *fs, struct inode *inode);
 void store_retry_due(struct l2fs *fs, uint64_t now);
+/* A tier has `bytes` of room again: tries those that found none. A bounded number at each call. */
+void store_room_locked(struct l2fs *fs, uint64_t bytes);
+/* L2 may lack it after all: it is stored under every name, which tiers that have it find quick. */
+void store_again_locked(struct l2fs *fs, struct inode *inode, bool urgent);
 /* L1 wants `bytes`: stores the coldest that nobody asked for yet, to be evicted then, and lets go of
  * tiers that fail where another one has the object. A bounded number at each call. */
 void store_make_room_locked(struct l2fs *fs, uint64_t bytes);

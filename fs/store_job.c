@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "evict_ctl.h"
 #include "log.h"
 #include "store_impl.h"
 
@@ -214,6 +215,7 @@ static void stored_locked(struct l2fs *fs, struct store_work *work)
     if (!work->lost)
         o->store_error = 0;
     o->failed = work->lost;
+    inode->stale |= work->lost != 0; /* they may have the version before */
     d->gen = work->gen;
     if (ns_path(d, key) > 0)
         events_add(fs, "stored", key, NULL);
@@ -225,6 +227,15 @@ static void stored_locked(struct l2fs *fs, struct store_work *work)
     evict_post_locked(fs);
 }
 
+/* A tier that makes room has not failed. */
+static bool makes_room_locked(struct l2fs *fs, const struct store_work *work, size_t tier)
+{
+    struct inode *inode = work->inode;
+
+    return work->job.errors[tier] == -ENOSPC &&
+           evict_ctl_ask_locked(fs, tier, inode->size, tenant_of_locked(fs, inode));
+}
+
 /* The tier that let the deadline pass is not asked again: its late answer counts. */
 static void count_failures_locked(struct l2fs *fs, struct store_work *work)
 {
@@ -232,7 +243,7 @@ static void count_failures_locked(struct l2fs *fs, struct store_work *work)
 
     tiers_each(i, job->failed & ~job->late)
     {
-        if (job->errors[i] == -EAGAIN)
+        if (job->errors[i] == -EAGAIN || makes_room_locked(fs, work, i))
             continue;
         work->tries[i] = MIN(work->tries[i] + 1, 255);
         if (fs->stores.max_tries && work->tries[i] >= fs->stores.max_tries)

@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "core.h"
 #include "log.h"
+#include "rank.h"
 #include "units.h"
 
 #define TELL_NS (60 * NSEC_PER_SEC)
@@ -21,6 +22,8 @@ static struct tenant *create(struct l2fs *fs, struct inode *dir, struct tenant *
         return NULL;
     t->dir = dir;
     t->up = up;
+    for (size_t i = 0; i < ARRAY_SIZE(t->tiers); i++)
+        order_init(&t->tiers[i], up ? up->tiers[i].policy : EVICT_NOOP);
     list_push_back(&fs->tenants, &t->link);
     return t;
 }
@@ -28,6 +31,8 @@ static struct tenant *create(struct l2fs *fs, struct inode *dir, struct tenant *
 static void destroy(struct tenant *t)
 {
     list_remove(&t->link);
+    for (size_t i = 0; i < ARRAY_SIZE(t->tiers); i++)
+        order_fini(&t->tiers[i]);
     free(t);
 }
 
@@ -111,6 +116,8 @@ static void note_file(struct inode *inode)
     uint64_t bytes = home ? bytes_of(inode) : 0;
 
     uncount(inode->tenant, inode->counted, 1);
+    if (home && home != inode->tenant)
+        ranks_move(inode, home->tiers);
     inode->tenant = home;
     inode->counted = bytes;
     count(home, bytes, 1);

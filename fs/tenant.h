@@ -27,6 +27,7 @@ struct tenant {
     uint64_t told;     /* when the log said last that it is full */
     struct order l1;   /* its clean idle residents */
     struct order tiers[32]; /* what each tier holds of it; empty where the tier does not evict */
+    uint32_t barren;        /* bit per tier: none of those may leave now, evict_pass.c found */
 };
 
 int tenants_init(struct l2fs *fs);  /* makes the default tenant; 0 or -ENOMEM */

@@ -135,6 +135,13 @@ void tiers_close(struct tiers *t, size_t slot)
     unlock(&t->mutex);
 }
 
+void tiers_abandon(struct tiers *t, size_t slot)
+{
+    LOCKED_SCOPE(&t->mutex);
+    move_locked(t, slot, TIER_CLOSING);
+    t->tier[slot] = NULL;
+}
+
 enum tier_state tiers_state(struct tiers *t, size_t slot)
 {
     LOCKED_SCOPE(&t->mutex);

@@ -76,6 +76,9 @@ void tiers_retire(struct tiers *t, size_t slot);
 /* Waits for those who hold it, closes the adapter, empties the slot. */
 void tiers_close(struct tiers *t, size_t slot);
 
+/* Forgets a tier without closing it: a thread is stuck in it, and it stays for that one. */
+void tiers_abandon(struct tiers *t, size_t slot);
+
 /* While the slot is present, or a mask with it was read under a lock that its removal takes. */
 static inline const char *tiers_name(const struct tiers *t, size_t slot)
 {

@@ -12,10 +12,10 @@ level() {
     case $1 in
     base | bitmap | checksum | clock | conf | conf_* | hash | instance | instance_lock | list | lock | log | loop | machine) echo 0 ;;
     daemonize | mailbox | metrics | mountpoint | states | text | units) echo 0 ;;
-    key | l1 | locks | object | order | pin | record | staging | store_rest) echo 1 ;;
+    key | l1 | locks | object | order | pin | rank | record | staging | store_rest) echo 1 ;;
     adapter | job | keylocks | l2 | spec | taskq | tier | tier_* | tiers | workers) echo 2 ;;
-    evict_ctl | keyguard | plan | policy | prefetch_ctl | prefetch_impl | prefetch_request | prefetch_task | store_ctl | store_lane | store_queue) echo 3 ;;
-    adopt | attr | core | create | data | events | evict | expire | file | file_* | handle | l2fs | l2fs_*) echo 4 ;;
+    keyguard | plan | policy | prefetch_ctl | prefetch_impl | prefetch_request | prefetch_task | store_ctl | store_lane | store_queue) echo 3 ;;
+    adopt | attr | core | create | data | events | evict | evict_* | expire | file | file_* | handle | l2fs | l2fs_*) echo 4 ;;
     load | names | prefetch | readahead | namespace | namespace_* | publish | rename | scan | status | status_* | store | store_impl | store_job) echo 4 ;;
     tenant | tenant_* | turn | vfs | vfs_* | virtual | wait | xattr | xattr_*) echo 4 ;;
     front | front_* | main | options | options_* | preflight | preflight_* | signals) echo 5 ;;

@@ -9,6 +9,8 @@ unit_tests = \
 	tests/unit/test_conf_json \
 	tests/unit/test_events \
 	tests/unit/test_evict \
+	tests/unit/test_evict_ctl \
+	tests/unit/test_evict_left \
 	tests/unit/test_fault \
 	tests/unit/test_fault_config \
 	tests/unit/test_fault_hold \
@@ -41,6 +43,8 @@ unit_tests = \
 	tests/unit/test_vfs_races \
 	tests/unit/test_workers \
 	tests/unit/test_xattr
+tests_unit_test_evict_ctl_SOURCES = tests/unit/test_evict_ctl.c tests/unit/evict_fixture.c tests/unit/evict_fixture.h
+tests_unit_test_evict_left_SOURCES = tests/unit/test_evict_left.c tests/unit/evict_fixture.c tests/unit/evict_fixture.h
 tests_unit_test_fs_adapter_SOURCES = tests/unit/test_fs_adapter.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_fs_faults_SOURCES = tests/unit/test_fs_faults.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_fs_layout_SOURCES = tests/unit/test_fs_layout.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h

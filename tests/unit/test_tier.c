@@ -170,7 +170,7 @@ START_TEST(eviction_errors_are_sentences)
 {
     refuse("{" MOCK ", \"eviction\": 3}", "eviction: ");
     refuse("{" MOCK ", \"eviction\": {}}", "eviction: option eviction_policy is required");
-    refuse("{" MOCK ", \"eviction\": {\"eviction_policy\": \"MRU\"}}", "LRU, IsolatedLRU");
+    refuse("{" MOCK ", \"eviction\": {\"eviction_policy\": \"MRU\"}}", "LRU, FIFO, S3-FIFO, noop");
     refuse("{" MOCK ", \"eviction\": {\"eviction_policy\": \"LRU\", \"eviction_ratio\": 2}}",
            "eviction: option eviction_ratio");
     refuse("{" MOCK ", \"eviction\": {\"eviction_policy\": \"LRU\", \"ratio\": 1}}", "eviction: ");

@@ -1,0 +1,129 @@
+/* evict_order.c - who stands where in the orders of leaving of the tiers. Everything runs under
+ * ns->lock.
+ */
+#include "config.h"
+
+#include "clock.h"
+#include "evict_impl.h"
+
+static uint64_t key_hash(const struct inode *inode)
+{
+    char key[KEY_PATH_MAX + 2];
+
+    return ns_path(inode->names, key) < 0 ? inode->ino : hash_bytes(key, strlen(key), 0);
+}
+
+/* A store that brings the tier to the watermark has the usage looked at now. */
+static void grew_locked(struct tier_evictor *ev, uint64_t bytes)
+{
+    double held;
+
+    ev->grown += bytes;
+    held = (double)(ev->usage.used + ev->usage.reserved + ev->grown);
+    if (ev->pause > EVICT_CHECK_NS || !ev->usage.capacity || !ev->check_at ||
+        held < ev->set.watermark * (double)ev->usage.capacity)
+        return;
+    ev->check_at = 0;
+    pthread_cond_signal(&ev->wake);
+}
+
+static void put_in_order_locked(struct tier_evictor *ev, struct inode *inode)
+{
+    struct rank *p = rank_find(inode, ev->slot);
+
+    if (!p)
+        p = rank_create(inode, ev->slot);
+    if (!p || p->leaving) /* no memory: it cannot leave until something else happens to it */
+        return;
+    if (order_linked(&p->node)) {
+        if (p->node.bytes != inode->size && inode->state != STATE_WRITING)
+            order_resize(p->order, &p->node, inode->size);
+        return;
+    }
+    p->order = &tenant_of_locked(ev->fs, inode)->tiers[ev->slot];
+    order_add(p->order, &p->node, key_hash(inode), inode->size);
+    grew_locked(ev, inode->size);
+}
+
+void evict_ctl_note_locked(struct l2fs *fs, struct inode *inode)
+{
+    const struct evict_ctl *c = fs->evict_ctl;
+    uint32_t want = c ? inode->tiers & c->ordered : 0;
+
+    if (!want && !inode->ranks)
+        return;
+    if (!inode->names || inode->state == STATE_DISK || inode->state == STATE_DISCARDED)
+        want = 0;
+    ranks_drop(inode, want);
+    tiers_each(i, want) put_in_order_locked(c->evictor[i], inode);
+}
+
+struct found {
+    struct inode *inode;
+    struct timespec used;
+};
+
+struct finds {
+    uint32_t tiers;
+    struct found *found;
+    size_t n, max;
+    bool failed;
+};
+
+static bool find_one(void *arg, struct dentry *d)
+{
+    struct finds *f = arg;
+    struct inode *inode = d->inode;
+    const struct timespec *a = &inode->atime, *m = &inode->mtime;
+    bool later = a->tv_sec > m->tv_sec || (a->tv_sec == m->tv_sec && a->tv_nsec > m->tv_nsec);
+
+    if (inode->dir || !(inode->tiers & f->tiers))
+        return true;
+    if (f->n == f->max) {
+        size_t max = MAX(f->max * 2, (size_t)1024);
+        struct found *more = realloc(f->found, max * sizeof(*more));
+
+        f->failed = !more;
+        if (f->failed)
+            return false;
+        f->found = more;
+        f->max = max;
+    }
+    f->found[f->n++] = (struct found){inode, later ? *a : *m};
+    return true;
+}
+
+static int by_use(const void *a, const void *b)
+{
+    const struct timespec *x = &((const struct found *)a)->used;
+    const struct timespec *y = &((const struct found *)b)->used;
+
+    if (x->tv_sec != y->tv_sec)
+        return x->tv_sec < y->tv_sec ? -1 : 1;
+    return x->tv_nsec < y->tv_nsec ? -1 : x->tv_nsec > y->tv_nsec;
+}
+
+int tier_evictor_order_all_locked(struct l2fs *fs, uint32_t tiers)
+{
+    struct finds f = {.tiers = tiers};
+
+    if (!tiers)
+        return 0;
+    ns_walk(fs->ns->root, find_one, &f);
+    if (f.n && !f.failed)
+        qsort(f.found, f.n, sizeof(*f.found), by_use);
+    fs->evict_ctl->ordered |= tiers;
+    for (size_t i = 0; i < f.n && !f.failed; i++)
+        evict_ctl_note_locked(fs, f.found[i].inode);
+    free(f.found);
+    return f.failed ? -ENOMEM : 0;
+}
+
+void tier_evictor_policy_locked(struct tier_evictor *ev, int policy)
+{
+    struct list *l;
+
+    ev->set.policy = policy;
+    list_for_each(l, &ev->fs->tenants)
+        order_set_policy(&list_entry(l, struct tenant, link)->tiers[ev->slot], policy);
+}
