@@ -279,7 +279,7 @@ void store_room_locked(struct l2fs *fs, uint64_t bytes)
 
             if (taken >= bytes || n++ == SWEEP_MAX)
                 return;
-            if (work->inode->object->store_error != -ENOSPC)
+            if (!work->no_room)
                 continue;
             taken += work->inode->size;
             unpark_locked(work, false);

@@ -227,13 +227,18 @@ static void stored_locked(struct l2fs *fs, struct store_work *work)
     evict_post_locked(fs);
 }
 
-/* A tier that makes room has not failed. */
-static bool makes_room_locked(struct l2fs *fs, const struct store_work *work, size_t tier)
+/* Tiers that were full and make room have not failed. */
+static void ask_for_room_locked(struct l2fs *fs, struct store_work *work)
 {
     struct inode *inode = work->inode;
 
-    return work->job.errors[tier] == -ENOSPC &&
-           evict_ctl_ask_locked(fs, tier, inode->size, tenant_of_locked(fs, inode));
+    work->no_room = 0;
+    tiers_each(i, work->job.failed)
+    {
+        if (work->job.errors[i] == -ENOSPC &&
+            evict_ctl_ask_locked(fs, i, inode->size, tenant_of_locked(fs, inode)))
+            work->no_room |= 1u << i;
+    }
 }
 
 /* The tier that let the deadline pass is not asked again: its late answer counts. */
@@ -243,7 +248,7 @@ static void count_failures_locked(struct l2fs *fs, struct store_work *work)
 
     tiers_each(i, job->failed & ~job->late)
     {
-        if (job->errors[i] == -EAGAIN || makes_room_locked(fs, work, i))
+        if (job->errors[i] == -EAGAIN || (work->no_room & (1u << i)))
             continue;
         work->tries[i] = MIN(work->tries[i] + 1, 255);
         if (fs->stores.max_tries && work->tries[i] >= fs->stores.max_tries)
@@ -328,6 +333,7 @@ static void take_results_locked(struct l2fs *fs, struct store_work *work)
     if (work->job.stored & ~work->have)
         fs->stores.stored += work->job.parcel->buf.size;
     work->have |= work->job.stored;
+    ask_for_room_locked(fs, work);
     if (work->job.failed)
         count_failures_locked(fs, work);
     if (!o->writers)
@@ -360,7 +366,7 @@ static void done(struct store_owner *owner, struct store_job *job)
     }
     take_results_locked(fs, work);
     take_parcel_back_locked(work);
-    if (job->failed && o->storing_name)
+    if ((job->failed & ~work->no_room) && o->storing_name)
         report_failure_locked(fs, work);
     if (!o->storing_name || work->gen != o->want_gen)
         overtaken_locked(work);

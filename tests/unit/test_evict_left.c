@@ -18,7 +18,9 @@ START_TEST(a_burst_is_stored_in_the_end)
         ck_assert_int_eq(vfsrig_put(&r, name_of(i), MIB, i), 0);
     vfsrig_wait_stored(&r);
     ck_assert_uint_le(used_bytes(0), 16 * MIB);
-    for (unsigned i = 0; i < 48; i++) { /* in L1 all of them are whole */
+    ck_assert_int_eq(vfsrig_put(&r, "synced", 4 * MIB, 1), 0);
+    ck_assert_int_eq(vfsrig_fsync(&r, "synced"), 0); /* waits for room */
+    for (unsigned i = 0; i < 48; i++) {              /* in L1 all of them are whole */
         if (vfsrig_find(&r, name_of(i)))
             ck_assert_int_eq(vfsrig_check(&r, name_of(i), MIB, i), 0);
     }
