@@ -21,6 +21,7 @@ struct store_ctl {
     size_t in_flight;         /* mutex; written by the loop thread only */
     uint64_t in_flight_bytes; /* mutex; as above */
     bool kicked;              /* mutex: the letter is under way */
+    bool ended;               /* mutex */
     struct letter kick;
     struct loop_timer check; /* armed while anything is queued or in flight */
     struct lane lanes[STORE_TIERS_MAX];
@@ -134,20 +135,27 @@ static void end_task(struct store_ctl *c, struct lane *l, struct store_task *t,
 
 /* --- submitting --- */
 
-static void submit_to(struct store_ctl *c, struct lane *l, struct batch *b, bool probe)
+static int refusal_of(enum lane_way way)
 {
+    return way == LANE_LAGS ? -EAGAIN : way == LANE_STALLED ? -ETIMEDOUT : 0;
+}
+
+/* The keys that wait for this tier, in one task; a probe has one. */
+static void submit_to(struct store_ctl *c, struct lane *l, struct batch *b)
+{
+    enum lane_way way = lane_way(l, &c->limits, clock_now());
+    int refusal = refusal_of(way);
+    struct store_task *t = refusal ? NULL : lane_task_create(b->n);
     const char *keys[STORE_BATCH_KEYS];
     struct l2_buf bufs[STORE_BATCH_KEYS];
-    struct store_task *t = lane_task_create(b->n);
-    int err = t ? 0 : -ENOMEM;
 
     for (size_t i = 0; i < b->n; i++) {
         struct store_job *job = b->jobs[i];
 
         if (!(job->waiting & (1u << l->index)))
             continue;
-        if (err || (probe && t->n)) {
-            note(c, job, l->index, err ? err : -ETIMEDOUT);
+        if (!t || (way == LANE_PROBE && t->n)) {
+            note(c, job, l->index, t ? -ETIMEDOUT : refusal ? refusal : -ENOMEM);
             continue;
         }
         keys[t->n] = job->parcel->key;
@@ -155,46 +163,26 @@ static void submit_to(struct store_ctl *c, struct lane *l, struct batch *b, bool
         t->items[t->n++] = (struct store_item){job->parcel, job};
         t->bytes += job->parcel->buf.size;
     }
-    if (!t || !t->n) {
-        free(t);
-        return;
-    }
-    t->id = tier_submit_store(l->tier, keys, bufs, t->n);
-    if (t->id < 0) {
-        for (size_t i = 0; i < t->n; i++)
+    if (t && t->n)
+        t->id = tier_submit_store(l->tier, keys, bufs, t->n);
+    for (size_t i = 0; t && i < t->n; i++) {
+        if (t->id < 0)
             note(c, t->items[i].job, l->index, (int)t->id);
-        free(t);
-        return;
+        else
+            t->items[i].parcel->reading |= 1u << l->index;
     }
-    for (size_t i = 0; i < t->n; i++)
-        t->items[i].parcel->reading |= 1u << l->index;
-    lane_add(l, t, &c->limits, clock_now());
-}
-
-static void refuse(struct store_ctl *c, struct lane *l, struct batch *b, int err)
-{
-    for (size_t i = 0; i < b->n; i++)
-        if (b->jobs[i]->waiting & (1u << l->index))
-            note(c, b->jobs[i], l->index, err);
+    if (t && t->n && t->id >= 0)
+        lane_add(l, t, &c->limits, clock_now());
+    else
+        free(t);
+    lane_show(l, &c->limits);
 }
 
 static void submit_batch(struct store_ctl *c, struct batch *b)
 {
-    uint64_t now = clock_now();
-
-    for (size_t i = 0; i < STORE_TIERS_MAX; i++) {
-        struct lane *l = &c->lanes[i];
-
-        if (!l->tier)
-            continue;
-        switch (lane_way(l, &c->limits, now)) {
-        case LANE_LAGS: refuse(c, l, b, -EAGAIN); break;
-        case LANE_STALLED: refuse(c, l, b, -ETIMEDOUT); break;
-        case LANE_PROBE: submit_to(c, l, b, true); break;
-        default: submit_to(c, l, b, false); break;
-        }
-        lane_show(l, &c->limits);
-    }
+    for (size_t i = 0; i < STORE_TIERS_MAX; i++)
+        if (c->lanes[i].tier)
+            submit_to(c, &c->lanes[i], b);
     for (size_t i = 0; i < b->n; i++)
         if (!b->jobs[i]->waiting)
             finish(c, b->jobs[i]);
@@ -287,14 +275,28 @@ static void pump(struct store_ctl *c)
     arm(c);
 }
 
+static void ctl_free(struct store_ctl *c)
+{
+    for (size_t i = 0; i < STORE_TIERS_MAX; i++)
+        lane_fini(&c->lanes[i]);
+    store_queue_fini(&c->queue);
+    pthread_mutex_destroy(&c->mutex);
+    free(c);
+}
+
 static void on_kick(struct letter *l)
 {
     struct store_ctl *c = container_of(l, struct store_ctl, kick);
+    bool ended;
 
     lock(&c->mutex);
     c->kicked = false;
+    ended = c->ended;
     unlock(&c->mutex);
-    pump(c);
+    if (ended)
+        ctl_free(c);
+    else
+        pump(c);
 }
 
 /* --- answers and deadlines --- */
@@ -459,6 +461,7 @@ int store_ctl_create(const struct store_ctl_params *p, struct store_ctl **out)
 void store_ctl_destroy(struct store_ctl *c)
 {
     struct store_job *job;
+    bool kicked;
 
     if (!c)
         return;
@@ -474,11 +477,12 @@ void store_ctl_destroy(struct store_ctl *c)
         job->error = -ESHUTDOWN;
         c->p.owner->done(c->p.owner, job);
     }
-    for (size_t i = 0; i < STORE_TIERS_MAX; i++)
-        lane_fini(&c->lanes[i]);
-    store_queue_fini(&c->queue);
-    pthread_mutex_destroy(&c->mutex);
-    free(c);
+    lock(&c->mutex);
+    c->ended = true;
+    kicked = c->kicked;
+    unlock(&c->mutex);
+    if (!kicked)
+        ctl_free(c); /* else the mailbox brings the letter yet */
 }
 
 void store_ctl_status(struct store_ctl *c, struct store_ctl_status *out)

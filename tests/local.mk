@@ -31,8 +31,11 @@ unit_tests = \
 	tests/unit/test_null \
 	tests/unit/test_options \
 	tests/unit/test_options_spec \
+	tests/unit/test_policy \
 	tests/unit/test_order \
 	tests/unit/test_status \
+	tests/unit/test_store_ctl \
+	tests/unit/test_store_queue \
 	tests/unit/test_taskq \
 	tests/unit/test_tenant \
 	tests/unit/test_text \
