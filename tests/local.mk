@@ -83,7 +83,7 @@ testlib_sources = \
 
 # Programs that the scripts in tests/integration use, as $BUILDDIR/tests/NAME. They see a mount from outside,
 # so they are built without the sanitizers.
-helper_programs = tests/iocheck tests/engines tests/crashload
+helper_programs = tests/iocheck tests/engines tests/crashload tests/burst
 tests_iocheck_SOURCES = \
 	tests/lib/ioaio.c \
 	tests/lib/ioaio.h \
@@ -136,6 +136,14 @@ tests_crashload_SOURCES = \
 tests_crashload_CFLAGS = $(L2FS_CFLAGS) $(URING_CFLAGS)
 tests_crashload_LDFLAGS =
 tests_crashload_LDADD =
+
+tests_burst_SOURCES = \
+	tests/lib/burst.c \
+	tests/lib/iolib.c \
+	tests/lib/iolib.h
+tests_burst_CFLAGS = $(L2FS_CFLAGS)
+tests_burst_LDFLAGS =
+tests_burst_LDADD =
 
 # Fuzz targets, tests/fuzz/fuzz_NAME.c, without .c; built with --enable-fuzz only.
 fuzz_targets = \

@@ -97,8 +97,32 @@ START_TEST(keeps_attributes)
     ck_assert(rig_xattr_get(&o.xattrs, "user.empty", &len) && len == 0);
     ck_assert(!rig_xattr_get(&o.xattrs, "user.l2fs.crc32c", &len));
     rig_object_drop(&rig, &o);
-    ck_assert_int_eq(fixture_stat(KEY).st_atim.tv_sec, 1700000000);
     rig_buf_close(&buf);
+}
+END_TEST
+
+static time_t atime_after_load(const struct timespec *before)
+{
+    const struct timespec times[2] = {*before, {.tv_sec = 1600000000}};
+    char path[FIXTURE_PATH];
+
+    fixture_path(path, "k");
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    rig_check(&rig, "k", 1000, 1);
+    ck_assert_int_eq(fixture_stat("k").st_mtim.tv_sec, 1600000000);
+    return fixture_stat("k").st_atim.tv_sec;
+}
+
+START_TEST(loads_move_the_time_of_access_once_an_hour)
+{
+    struct timespec now, minutes_ago, days_ago = {.tv_sec = 1600000000};
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    minutes_ago = (struct timespec){.tv_sec = now.tv_sec - 1200};
+    ck_assert_int_eq(rig_store(&rig, "k", 1000, 1), 0);
+    ck_assert_int_eq(atime_after_load(&minutes_ago), minutes_ago.tv_sec);
+    ck_assert_int_ge(atime_after_load(&days_ago), now.tv_sec);
+    ck_assert(rig_has(&rig, "k")); /* a lookup is no use yet */
 }
 END_TEST
 
@@ -330,6 +354,7 @@ int main(void)
     tcase_add_loop_test(tc, plain_file_at_the_same_path, 0, 10);
     tcase_add_test(tc, keeps_attributes);
     tcase_add_test(tc, same_bytes_are_not_written_again);
+    tcase_add_test(tc, loads_move_the_time_of_access_once_an_hour);
     tcase_add_test(tc, replacing_leaves_readers_their_bytes);
     tcase_add_loop_test(tc, flipped_bit, 0, 8);
     tcase_add_loop_test(tc, wrong_size, 0, 2);
