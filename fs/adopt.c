@@ -9,6 +9,7 @@
 #include "checksum.h"
 #include "core.h"
 #include "log.h"
+#include "tenant.h"
 
 struct adoption {
     struct l2fs *fs;
@@ -118,7 +119,7 @@ static int fill_locked(struct l2fs *fs, struct inode *inode, uint64_t id, const 
     if (!in_l2)
         inode->tiers = 0;
     state_move(&inode->state, STATE_RESIDENT);
-    l1_add(&fs->l1, o);
+    tenant_resident_locked(fs, o);
     return 0;
 }
 

@@ -202,6 +202,8 @@ static int create(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, st
         err = admit_locked(fs, n, w);
     if (!err && wants_disk(fs, n))
         err = 1;
+    if (w)
+        w->whose = n->dir;
     if (!err)
         err = space_locked(fs, expected_locked(fs, n->dir), w, fs->cfg->space_wait, -ENOSPC);
     if (!err)

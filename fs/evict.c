@@ -8,9 +8,9 @@
 #include "clock.h"
 #include "core.h"
 #include "log.h"
+#include "tenant.h"
 
 #define BATCH 64        /* keys, and picks that may come to nothing */
-#define SCAN 32         /* steps of a pick */
 #define ASIDE_SCAN 4096 /* of those set aside, each tick while there is no room */
 
 static const char *const cause_names[CAUSES] = {"watermark", "space", "asked",
@@ -127,6 +127,21 @@ int evict_one_locked(struct l2fs *fs, struct object *o, enum evict_cause why)
     return 0;
 }
 
+static struct waiter *first_waiter(const struct l2fs *fs)
+{
+    if (list_empty(&fs->space_waiters))
+        return NULL;
+    return list_entry(fs->space_waiters.next, struct waiter, link);
+}
+
+/* Room that somebody waits for is made among his own first. */
+static struct l1_share *waiting_share(struct l2fs *fs)
+{
+    const struct waiter *first = first_waiter(fs);
+
+    return first && first->whose ? &tenant_of_locked(fs, first->whose)->l1 : NULL;
+}
+
 /* Up to BATCH victims; fewer when the run has what it wants, or there are no more. */
 static size_t choose_locked(struct l2fs *fs, uint64_t ids[BATCH])
 {
@@ -136,8 +151,11 @@ static size_t choose_locked(struct l2fs *fs, uint64_t ids[BATCH])
 
     mark_suspects_locked(fs);
     for (size_t i = 0; i < BATCH && e->left; i++) {
-        struct object *o = l1_pick(&fs->l1, SCAN, obstacle_at, &m);
+        struct l1_share *s = l1_next_share(&fs->l1, waiting_share(fs));
+        struct object *o = s ? l1_pick(&fs->l1, s, obstacle_at, &m) : NULL;
 
+        if (!s)
+            break;
         if (!o)
             continue;
         e->left -= MIN(e->left, o->inode->blocks * 512);
@@ -147,13 +165,6 @@ static size_t choose_locked(struct l2fs *fs, uint64_t ids[BATCH])
 }
 
 /* --- runs --- */
-
-static struct waiter *first_waiter(const struct l2fs *fs)
-{
-    if (list_empty(&fs->space_waiters))
-        return NULL;
-    return list_entry(fs->space_waiters.next, struct waiter, link);
-}
 
 /* Bytes to free now. What the first who waits asks for comes on top of what is promised. */
 static uint64_t excess_locked(const struct l2fs *fs)
@@ -207,7 +218,7 @@ static void run(struct letter *letter)
     for (size_t i = 0; i < n; i++)
         staging_drop(fs->staging, ids[i]);
     lock(&fs->ns->lock);
-    if (!l1_has_order(&fs->l1))
+    if (!l1_next_share(&fs->l1, NULL))
         e->left = 0;
     if (e->left && !e->posted)
         post_locked(fs);
@@ -227,8 +238,8 @@ void evict_post_locked(struct l2fs *fs)
 {
     if (fs->evictor.posted)
         return;
-    if (first_waiter(fs) ? l1_has_order(&fs->l1) || first_fits_locked(fs)
-                         : l1_has_order(&fs->l1) && excess_locked(fs))
+    if (first_waiter(fs) ? l1_next_share(&fs->l1, NULL) || first_fits_locked(fs)
+                         : l1_next_share(&fs->l1, NULL) && excess_locked(fs))
         post_locked(fs);
 }
 

@@ -155,6 +155,8 @@ static int open_absent_locked(struct l2fs *fs, struct handle *h, struct waiter *
     int err;
 
     if (inode->state == STATE_EVICTED && h->write && (h->flags & O_TRUNC)) {
+        if (w)
+            w->whose = inode;
         err = space_locked(fs, 0, w, fs->cfg->space_wait, -ENOSPC);
         return err ? err : file_begin_locked(fs, inode, inode->size);
     }

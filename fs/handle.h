@@ -23,8 +23,10 @@ struct waiter {
     struct l2fs *fs;
     uint64_t deadline;
     int timeout_error;
-    uint32_t goal;   /* private: fsync waits for this generation */
-    uint64_t bytes;  /* private: the space it waits for */
+    uint32_t goal;  /* private: fsync waits for this generation */
+    uint64_t bytes; /* private: the space it waits for */
+    const struct inode
+        *whose;      /* private: the space is for this file, or for one in this directory */
     uint64_t stored; /* private: stores.stored when its time began */
     uint64_t grace;  /* private: more time for each progress of the stores; 0: none */
     int error;       /* private: why it was woken */

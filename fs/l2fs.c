@@ -170,7 +170,6 @@ static void destroy(struct l2fs *fs, bool keep)
     keyguard_fini(&fs->guard);
     pthread_mutex_destroy(&fs->gone_lock);
     pthread_cond_destroy(&fs->stored_cond);
-    l1_fini(&fs->l1);
     if (!stuck)
         metrics_destroy(fs->metrics);
     free(fs);

@@ -9,6 +9,7 @@
 #include "core.h"
 #include "log.h"
 #include "rank.h"
+#include "tenant.h"
 
 struct load_work {
     struct keyticket ticket;
@@ -152,7 +153,7 @@ static void arrived_locked(struct l2fs *fs, struct load_work *work, const struct
     state_move(&inode->state, STATE_RESIDENT);
     set_file_times(fs, inode);
     file_refresh_locked(fs, inode);
-    l1_add(&fs->l1, o);
+    tenant_resident_locked(fs, o);
     o->unread = true;
     file_record_locked(fs, o, RECORD_PUBLISHED);
     file_pin_locked(fs, o);
@@ -287,6 +288,8 @@ int load_locked(struct l2fs *fs, struct inode *inode, struct waiter *w)
                      (unsigned long long)inode->size);
             return -EFBIG;
         }
+        if (w)
+            w->whose = inode;
         err = space_locked(fs, inode->size, w, fs->cfg->load_timeout, -ENOENT);
         if (!err)
             err = start_locked(fs, inode);

@@ -22,6 +22,7 @@ struct vfile;
 struct inode;
 struct tenant;
 struct rank;
+struct l1_share;
 
 /* A name in a directory. Constant once linked, but for the links themselves. */
 struct dentry {
@@ -85,7 +86,8 @@ struct object {
     struct load_work *load;      /* while it is loading */
     uint64_t staging_id;
     uint64_t prev_id;        /* version replaced by O_TRUNC, kept until the new one is published */
-    struct order_node place; /* in l1.order */
+    struct order_node place; /* in the order of share */
+    struct l1_share *share;  /* NULL: never was resident */
     struct list l1_link;     /* in l1.writing, or in l1.aside */
     struct list waiters;     /* of struct waiter: woken at every change */
     struct list handles;     /* of struct handle */

@@ -64,7 +64,7 @@ static bool refuse_locked(struct l2fs *fs, struct object *o, const char *why, in
         o->want_gen++;
         inode->has_crc = false;
         file_refresh_locked(fs, inode);
-        l1_add(&fs->l1, o);
+        tenant_resident_locked(fs, o);
         inode->busy++;
         return true;
     }
@@ -115,7 +115,7 @@ bool publish_locked(struct l2fs *fs, struct object *o)
     }
     file_refresh_locked(fs, inode);
     if (first)
-        l1_add(&fs->l1, o);
+        tenant_resident_locked(fs, o);
     o->published = true;
     o->want_gen++;
     learn_size_locked(fs, inode);
@@ -136,7 +136,7 @@ void publish_early_locked(struct l2fs *fs, struct object *o)
     l1_remove(&fs->l1, o);
     state_move(&inode->state, STATE_RESIDENT);
     file_refresh_locked(fs, inode);
-    l1_add(&fs->l1, o);
+    tenant_resident_locked(fs, o);
     o->published = true;
     o->dirty = true;
     o->want_gen++;

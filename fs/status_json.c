@@ -47,7 +47,7 @@ static void collect(struct l2fs *fs, struct figures *f)
     f->promised = fs->l1.promised;
     f->watermark = fs->l1.watermark;
     f->ratio = fs->l1.ratio;
-    f->policy = fs->l1.order.policy;
+    f->policy = fs->l1.policy;
     f->locks = fs->locks;
     f->residents = l1_residents(&fs->l1);
     f->files = fs->ns->files;

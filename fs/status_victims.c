@@ -71,8 +71,10 @@ static void look_at(struct survey *s, const struct object *o)
 
 static bool look_at_node(void *arg, struct order_node *node)
 {
-    look_at(arg, container_of(node, struct object, place));
-    return true;
+    struct survey *s = arg;
+
+    look_at(s, container_of(node, struct object, place));
+    return s->looked_at < LOOK_MAX;
 }
 
 static void look_at_list(struct survey *s, const struct list *head)
@@ -101,10 +103,10 @@ static void survey_l1(struct survey *s)
     s->capacity = l1->capacity;
     s->watermark = l1->watermark;
     s->ratio = l1->ratio;
-    s->policy = l1->order.policy;
+    s->policy = l1->policy;
     s->excess = l1_excess(l1, s->used, l1->promised);
     s->residents = l1_residents(l1);
-    order_peek(&l1->order, LOOK_MAX, look_at_node, s);
+    l1_peek(l1, LOOK_MAX, look_at_node, s);
     look_at_list(s, &l1->aside);
 }
 

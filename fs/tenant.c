@@ -24,6 +24,7 @@ static struct tenant *create(struct l2fs *fs, struct inode *dir, struct tenant *
     t->up = up;
     for (size_t i = 0; i < ARRAY_SIZE(t->tiers); i++)
         order_init(&t->tiers[i], up ? up->tiers[i].policy : EVICT_NOOP);
+    l1_share_init(&fs->l1, &t->l1, fs->l1.capacity);
     list_push_back(&fs->tenants, &t->link);
     return t;
 }
@@ -33,6 +34,7 @@ static void destroy(struct tenant *t)
     list_remove(&t->link);
     for (size_t i = 0; i < ARRAY_SIZE(t->tiers); i++)
         order_fini(&t->tiers[i]);
+    l1_share_fini(&t->l1);
     free(t);
 }
 
@@ -110,7 +112,12 @@ static uint64_t bytes_of(const struct inode *inode)
     return first ? MAX(inode->size, inode->object->promised) : inode->size;
 }
 
-static void note_file(struct inode *inode)
+void tenant_resident_locked(struct l2fs *fs, struct object *o)
+{
+    l1_add(&fs->l1, &tenant_of_locked(fs, o->inode)->l1, o);
+}
+
+static void note_file(struct l2fs *fs, struct inode *inode)
 {
     struct tenant *home = home_of(inode);
     uint64_t bytes = home ? bytes_of(inode) : 0;
@@ -121,6 +128,8 @@ static void note_file(struct inode *inode)
     inode->tenant = home;
     inode->counted = bytes;
     count(home, bytes, 1);
+    if (inode->object)
+        l1_move(inode->object, &tenant_of_locked(fs, inode)->l1);
 }
 
 /* A tenant is now inside `up`. */
@@ -132,7 +141,7 @@ static void move_tenant(struct tenant *t, struct tenant *up)
 }
 
 /* Everything below `dir` that belonged where dir did belongs to `t` now. */
-static void settle(struct inode *dir, struct tenant *t)
+static void settle(struct l2fs *fs, struct inode *dir, struct tenant *t)
 {
     dir->tenant = t;
     for (uint32_t i = 0; i < dir->dir->nslots; i++) {
@@ -141,31 +150,30 @@ static void settle(struct inode *dir, struct tenant *t)
         if (!inode)
             continue;
         if (!inode->dir)
-            note_file(inode);
+            note_file(fs, inode);
         else if (is_root_of(inode, inode->tenant))
             move_tenant(inode->tenant, t);
         else
-            settle(inode, t);
+            settle(fs, inode, t);
     }
 }
 
-static void note_dir(struct inode *dir)
+static void note_dir(struct l2fs *fs, struct inode *dir)
 {
     struct tenant *around = dir->names->parent->tenant;
 
     if (!is_root_of(dir, dir->tenant) && dir->tenant != around)
-        settle(dir, around);
+        settle(fs, dir, around);
     else if (is_root_of(dir, dir->tenant) && dir->tenant->up != around)
         move_tenant(dir->tenant, around);
 }
 
 void tenant_note_locked(struct l2fs *fs, struct inode *inode)
 {
-    (void)fs;
     if (!inode->dir)
-        note_file(inode);
+        note_file(fs, inode);
     else if (inode->names)
-        note_dir(inode);
+        note_dir(fs, inode);
 }
 
 /* ---- admission ---- */
@@ -281,13 +289,14 @@ int tenant_set_quota_locked(struct l2fs *fs, struct inode *dir, uint64_t quota)
         t = create(fs, dir, t);
         if (!t)
             return -ENOMEM;
-        settle(dir, t);
+        settle(fs, dir, t);
     }
     t->quota = quota;
+    t->l1.due = quota ? MIN(quota, fs->l1.capacity) : fs->l1.capacity;
     t->told = 0;
     if (quota)
         return 0;
-    settle(dir, t->up);
+    settle(fs, dir, t->up);
     destroy(t);
     return 0;
 }

@@ -10,8 +10,8 @@
 #ifndef L2FS_TENANT_H
 #define L2FS_TENANT_H
 
+#include "l1.h"
 #include "namespace.h"
-#include "order.h"
 
 struct l2fs;
 struct waiter;
@@ -25,10 +25,13 @@ struct tenant {
                           they are expected to need) and of the tenants inside it */
     size_t files;      /* as `used` */
     uint64_t told;     /* when the log said last that it is full */
-    struct order l1;   /* its clean idle residents */
+    struct l1_share l1;     /* its residents */
     struct order tiers[32]; /* what each tier holds of it; empty where the tier does not evict */
     uint32_t barren;        /* bit per tier: none of those may leave now, evict_pass.c found */
 };
+
+/* `o` is resident in L1 from now on; idempotent. */
+void tenant_resident_locked(struct l2fs *fs, struct object *o);
 
 int tenants_init(struct l2fs *fs);  /* makes the default tenant; 0 or -ENOMEM */
 void tenants_fini(struct l2fs *fs); /* after the tree */

@@ -70,7 +70,7 @@ static int get_l1_ratio(struct control_call *c)
 static int get_l1_policy(struct control_call *c)
 {
     LOCKED_SCOPE(&c->fs->ns->lock);
-    text_puts(c->out, evict_policy_names[c->fs->l1.order.policy]);
+    text_puts(c->out, evict_policy_names[c->fs->l1.policy]);
     return 0;
 }
 

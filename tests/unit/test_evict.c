@@ -380,7 +380,7 @@ START_TEST(settings_take_effect)
         3);
     ck_assert(!memcmp(value, "0.5", 3));
     ck_assert_int_eq(set(CONFIG, "user.l2fs.l1_policy", "S3-FIFO"), 0);
-    ck_assert_int_eq(r.fs->l1.order.policy, EVICT_S3FIFO);
+    ck_assert_int_eq(r.fs->l1.policy, EVICT_S3FIFO);
 }
 END_TEST
 
@@ -395,7 +395,7 @@ START_TEST(settings_are_checked)
     ck_assert_int_eq(l1_set_ratio(&r.fs->l1, 1.5), -EINVAL);
     ck_assert_int_eq(l1_set_policy(&r.fs->l1, EVICT_NOOP + 1), -EINVAL);
     ck_assert(r.fs->l1.watermark == 0.8 && r.fs->l1.ratio == 0.2);
-    ck_assert_int_eq(r.fs->l1.order.policy, EVICT_LRU);
+    ck_assert_int_eq(r.fs->l1.policy, EVICT_LRU);
 }
 END_TEST
 
@@ -514,30 +514,32 @@ START_TEST(those_that_stay_are_looked_at_once)
     struct blocked *all = calloc(MANY, sizeof(*all));
     size_t looks = 0;
     struct l1 l1;
+    struct l1_share share;
 
     ck_assert_ptr_nonnull(all);
     cfg.l1_policy = policies[_i];
     l1_init(&l1, &cfg);
+    l1_share_init(&l1, &share, GIB);
     for (size_t i = 0; i < MANY; i++) {
         all[i].inode.ino = i + 1;
         all[i].object.inode = &all[i].inode;
         list_init(&all[i].object.place.link);
         list_init(&all[i].object.l1_link);
-        l1_add(&l1, &all[i].object);
+        l1_add(&l1, &share, &all[i].object);
     }
     for (size_t i = 0; i < MANY; i++)
-        ck_assert_ptr_null(l1_pick(&l1, 32, look, &looks));
+        ck_assert_ptr_null(l1_pick(&l1, &share, look, &looks));
     ck_assert_uint_eq(looks, MANY);
-    ck_assert(!l1_has_order(&l1));
+    ck_assert_ptr_null(l1_next_share(&l1, &share));
     ck_assert_uint_eq(l1_residents(&l1), MANY);
     for (size_t i = MANY; i-- > 0;) { /* stored, one by one: each leaves at once */
         all[i].may_leave = true;
         l1_back(&l1, &all[i].object);
-        ck_assert_ptr_eq(l1_pick(&l1, 32, look, &looks), &all[i].object);
+        ck_assert_ptr_eq(l1_pick(&l1, &share, look, &looks), &all[i].object);
     }
     ck_assert_uint_eq(looks, 2 * MANY);
     ck_assert_uint_eq(l1_residents(&l1), 0);
-    l1_fini(&l1);
+    l1_share_fini(&share);
     free(all);
 }
 END_TEST

@@ -312,6 +312,81 @@ START_TEST(growing_is_checked)
 }
 END_TEST
 
+/* ---- room in L1 ---- */
+
+static void put_many(const char *dir, int n, size_t size)
+{
+    for (int i = 0; i < n; i++) {
+        char path[32];
+
+        snprintf(path, sizeof(path), "%s/%d", dir, i);
+        ck_assert_int_eq(vfsrig_put(&r, path, size, 1), 0);
+        vfsrig_wait_stored(&r);
+    }
+}
+
+static int residents(const char *dir, int n)
+{
+    int found = 0;
+
+    for (int i = 0; i < n; i++) {
+        char path[32];
+
+        snprintf(path, sizeof(path), "%s/%d", dir, i);
+        found += vfsrig_state(&r, path) == STATE_RESIDENT;
+    }
+    return found;
+}
+
+static void restart_with_l1(uint64_t l1)
+{
+    vfsrig_stop(&r);
+    r.cfg.l1 = l1;
+    vfsrig_start(&r);
+}
+
+START_TEST(bob_makes_room_among_his_own)
+{
+    restart_with_l1(16 * MIB);
+    ck_assert_int_eq(set_quota("alice", "1G"), 0);
+    ck_assert_int_eq(set_quota("bob", "1G"), 0);
+    put_many("alice", 4, MIB);
+    put_many("bob", 40, MIB);
+    ck_assert_int_eq(residents("alice", 4), 4); /* though they are the oldest */
+    ck_assert_int_lt(residents("bob", 40), 13);
+    ck_assert_int_gt(residents("bob", 40), 3);
+}
+END_TEST
+
+START_TEST(who_has_most_of_his_due_gives_way)
+{
+    restart_with_l1(16 * MIB);
+    ck_assert_int_eq(set_quota("alice", "100M"), 0); /* due: all of L1 */
+    ck_assert_int_eq(vfsrig_mkdir(&r, "bob/in"), 0);
+    ck_assert_int_eq(set_quota("bob", "4M"), 0);
+    put_many("bob", 3, MIB);
+    put_many("alice", 40, MIB);
+    ck_assert_int_lt(residents("bob", 3), 3); /* 3/4 of his, when alice has 9/16 */
+    ck_assert_int_gt(residents("alice", 40), 6);
+}
+END_TEST
+
+START_TEST(one_that_moves_takes_its_residents_along)
+{
+    ck_assert_int_eq(set_quota("alice", "1G"), 0);
+    put_many("alice", 3, MIB);
+    put_many("bob", 2, MIB);
+    ck_assert_int_eq(vfsrig_rename(&r, "bob/0", "alice/from-bob"), 0);
+    ck_assert_int_eq(vfsrig_rename(&r, "alice/0", "bob/from-alice"), 0);
+    ck_assert_uint_eq(vfsrig_find(&r, "alice")->tenant->l1.order.count, 3);
+    ck_assert_uint_eq(r.fs->ns->root->tenant->l1.order.count, 2);
+    ck_assert_int_eq(set_quota("alice", "none"), 0);
+    ck_assert_uint_eq(r.fs->ns->root->tenant->l1.order.count, 5);
+    ck_assert_int_eq(vfsrig_evict(&r, "alice/1"), 0);
+    ck_assert_uint_eq(r.fs->ns->root->tenant->l1.order.count, 4);
+}
+END_TEST
+
 /* ---- nested ---- */
 
 START_TEST(a_nested_quota_counts_for_both)
@@ -573,6 +648,9 @@ int main(void)
     tcase_add_test(tc, open_writers_are_counted_as_expected);
     tcase_add_test(tc, a_writer_that_overruns_is_accepted_and_the_next_refused);
     tcase_add_test(tc, growing_is_checked);
+    tcase_add_test(tc, bob_makes_room_among_his_own);
+    tcase_add_test(tc, who_has_most_of_his_due_gives_way);
+    tcase_add_test(tc, one_that_moves_takes_its_residents_along);
     tcase_add_test(tc, a_nested_quota_counts_for_both);
     tcase_add_test(tc, taking_away_the_inner_one);
     tcase_add_test(tc, statfs_shows_the_quota);
