@@ -43,7 +43,7 @@ void evict_tell(struct l2fs *fs, const struct evict_place *p, const char *key, e
     text_puts(&detail, "\"from\":");
     events_quote(&detail, p->name);
     text_printf(&detail, ",\"why\":\"%s\"", cause_names[why]);
-    events_add(fs, "evicted", key, detail.data);
+    events_add(fs, "evict", key, detail.data);
     text_fini(&detail);
 }
 
@@ -59,7 +59,7 @@ enum obstacle evict_obstacle_locked(struct l2fs *fs, const struct object *o, uin
         return OBSTACLE_OPEN;
     if (inode_pinned(inode, now))
         return OBSTACLE_PINNED;
-    if (o->store || (fs->tiers.active ? !object_clean_locked(inode) : o->dirty))
+    if (o->store || (fs->tiers.present ? !object_clean_locked(inode) : o->dirty))
         return OBSTACLE_UNSTORED;
     return inode->busy || !list_empty(&o->waiters) ? OBSTACLE_BUSY : OBSTACLE_NONE;
 }

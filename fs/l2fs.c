@@ -9,6 +9,7 @@
 #include "core.h"
 #include "evict_ctl.h"
 #include "expire.h"
+#include "hotplug.h"
 #include "log.h"
 #include "tenant.h"
 #include "units.h"
@@ -152,6 +153,7 @@ static void destroy(struct l2fs *fs, bool keep)
     bool stuck;
 
     expire_stop(fs);
+    hotplug_destroy(fs);
     status_detach(fs);
     stuck = evict_ctl_stop(fs);
     tiers_fini(&fs->tiers);
@@ -201,6 +203,8 @@ static int build(struct l2fs *fs, struct text *err)
         rc = start_controllers(fs);
     if (!rc)
         rc = status_attach(fs);
+    if (!rc)
+        rc = hotplug_create(fs);
     if (!rc)
         rc = scan_tiers(fs);
     if (!rc)
@@ -269,6 +273,7 @@ void l2fs_stop(struct l2fs *fs)
     size_t left;
 
     expire_stop(fs);
+    hotplug_stop(fs);
     left = drain(fs);
     loop_stop(fs->loop);
     if (left)

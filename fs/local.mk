@@ -49,6 +49,11 @@ fs_sources = \
 	fs/handle.h \
 	fs/hash.c \
 	fs/hash.h \
+	fs/hotplug.c \
+	fs/hotplug.h \
+	fs/hotplug_impl.h \
+	fs/hotplug_sweep.c \
+	fs/hotplug_tier.c \
 	fs/instance.c \
 	fs/instance.h \
 	fs/instance_lock.c \

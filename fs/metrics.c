@@ -2,7 +2,8 @@
  *
  * Thread model: the lock guards the family and metric lists; a metric's numbers are relaxed atomics
  * and are never torn, but a histogram printed during an update may show a sum one observation
- * ahead of its count. Lists only grow, so a metric pointer stays good until metrics_destroy.
+ * ahead of its count. A metric pointer stays good until metrics_destroy or
+ * metrics_forget.
  */
 #include "metrics.h"
 
@@ -193,6 +194,32 @@ struct metric *metrics_histogram(struct metrics *m, const char *name, const char
                                  const char *labels)
 {
     return obtain(m, METRIC_HISTOGRAM, name, help, labels);
+}
+
+static bool has_label(const struct metric *metric, const char *label, size_t len)
+{
+    return !strncmp(metric->labels, label, len) &&
+           (metric->labels[len] == '\0' || metric->labels[len] == ',');
+}
+
+void metrics_forget(struct metrics *m, const char *label)
+{
+    size_t len = strlen(label);
+    struct list *f, *l, *tmp;
+
+    LOCKED_SCOPE(&m->lock);
+    list_for_each(f, &m->families)
+    {
+        list_for_each_safe(l, tmp, &list_entry(f, struct family, link)->metrics)
+        {
+            struct metric *metric = list_entry(l, struct metric, link);
+
+            if (!has_label(metric, label, len))
+                continue;
+            list_remove(l);
+            metric_free(metric);
+        }
+    }
 }
 
 void metric_add(struct metric *m, int64_t n)

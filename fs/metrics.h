@@ -1,7 +1,8 @@
 /* metrics.h - counters, gauges and histograms in OpenMetrics text. Level 0.
  *
  * A registry belongs to one mounted instance. Registration takes a lock; updates are lock-free
- * atomics and may come from any thread. Metrics live as long as the registry. Names follow
+ * atomics and may come from any thread. Metrics live as long as the
+ * registry, or until they are forgotten. Names follow
  * OpenMetrics: l2fs_<what>_<unit>, counters are printed with _total.
  */
 #ifndef L2FS_METRICS_H
@@ -34,6 +35,8 @@ int64_t metric_value(const struct metric *m);          /* counter, gauge; histog
 
 /* name="escaped value" appended to `t`, with a comma before it when t is not empty. */
 void metrics_label(struct text *t, const char *name, const char *value);
+/* Frees every metric whose labels are `label` or begin with it and a comma; nobody may have them. */
+void metrics_forget(struct metrics *m, const char *label);
 /* The whole registry as OpenMetrics text, ending in "# EOF\n". */
 void metrics_print(struct metrics *m, struct text *out);
 

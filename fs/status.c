@@ -21,7 +21,8 @@
 
 struct view {
     const struct vfile *file;
-    size_t tier;
+    int tier;        /* slot whose file it is; -1: of the instance */
+    unsigned serial; /* of the adapter in it at open */
     pthread_mutex_t mutex;
     bool made;                /* mutex */
     int error;                /* mutex; why it could not be made */
@@ -35,7 +36,6 @@ static const struct vfile top_files[] = {
     {"config", status_print_config, true},
     {"victims", status_print_victims},
     {"events", NULL},
-    {"history", status_print_history},
 };
 
 static const struct vfile tier_files[] = {
@@ -133,6 +133,49 @@ int status_attach(struct l2fs *fs)
     return err;
 }
 
+static struct inode *adapters_locked(struct l2fs *fs)
+{
+    struct dentry *top = ns_find(fs->ns, fs->ns->root, ".l2fs");
+
+    return ns_find(fs->ns, top->inode, "adapters")->inode;
+}
+
+int status_add_tier_locked(struct l2fs *fs, size_t slot)
+{
+    size_t files = fs->ns->files, dirs = fs->ns->dirs;
+    int err = add_tier_locked(fs, adapters_locked(fs), slot);
+
+    fs->ns->files = files;
+    fs->ns->dirs = dirs;
+    if (err)
+        status_drop_tier_locked(fs, slot);
+    return err;
+}
+
+static void drop_name_locked(struct l2fs *fs, struct dentry *d)
+{
+    struct inode *inode = d->inode;
+
+    file_gone_locked(fs, d);
+    ns_unlink(fs->ns, d);
+    ns_forget_unused(fs->ns, inode);
+}
+
+void status_drop_tier_locked(struct l2fs *fs, size_t slot)
+{
+    struct dentry *d = ns_find(fs->ns, adapters_locked(fs), tiers_name(&fs->tiers, slot));
+    size_t files = fs->ns->files, dirs = fs->ns->dirs;
+
+    if (!d)
+        return;
+    for (uint32_t i = 0; i < d->inode->dir->nslots; i++)
+        if (d->inode->dir->slots[i])
+            drop_name_locked(fs, d->inode->dir->slots[i]);
+    drop_name_locked(fs, d);
+    fs->ns->files = files;
+    fs->ns->dirs = dirs;
+}
+
 void status_detach(struct l2fs *fs)
 {
     probes_destroy(fs);
@@ -140,14 +183,14 @@ void status_detach(struct l2fs *fs)
 
 /* --- open files --- */
 
-/* The tier whose name the file's directory has. */
-static size_t tier_of(struct l2fs *fs, const struct inode *inode)
+/* The tier whose name the file's directory has, if it is one. */
+static void find_tier_locked(struct l2fs *fs, const struct inode *inode, struct view *v)
 {
     const struct dentry *dir = ns_dir_name(inode->names->parent);
 
-    int slot = dir ? tiers_find(&fs->tiers, dir->name) : -1;
-
-    return slot < 0 ? 0 : (size_t)slot;
+    v->tier = tiers_find(&fs->tiers, dir->name);
+    if (v->tier >= 0)
+        v->serial = tiers_serial(&fs->tiers, (size_t)v->tier);
 }
 
 int virtual_open_locked(struct l2fs *fs, struct handle *h)
@@ -156,12 +199,14 @@ int virtual_open_locked(struct l2fs *fs, struct handle *h)
 
     if ((h->flags & O_ACCMODE) != O_RDONLY || (h->flags & O_TRUNC))
         return -EACCES;
+    if (!h->inode->names)
+        return -ESTALE; /* of an adapter that was removed just now */
     v = calloc(1, sizeof(*v));
     if (!v)
         return -ENOMEM;
     lock_init(&v->mutex);
     v->file = h->inode->vfile;
-    v->tier = tier_of(fs, h->inode);
+    find_tier_locked(fs, h->inode, v);
     if (!v->file->generate)
         follower_open_locked(fs, &v->follower);
     h->mode = HANDLE_VIRTUAL;
@@ -180,6 +225,15 @@ static ssize_t read_text(const struct text *t, void *buf, size_t len, off_t off)
     return (ssize_t)n;
 }
 
+static int generate(struct l2fs *fs, struct view *v)
+{
+    size_t slot = v->tier < 0 ? 0 : (size_t)v->tier;
+
+    if (v->tier >= 0 && v->serial != tiers_serial(&fs->tiers, slot))
+        return -ESTALE; /* another adapter has its slot now */
+    return v->file->generate(fs, slot, &v->text);
+}
+
 ssize_t virtual_read(struct l2fs *fs, struct handle *h, void *buf, size_t len, off_t off,
                      struct waiter *w)
 {
@@ -189,7 +243,7 @@ ssize_t virtual_read(struct l2fs *fs, struct handle *h, void *buf, size_t len, o
         return follower_read(fs, &v->follower, buf, len, h->flags & O_NONBLOCK ? NULL : w);
     LOCKED_SCOPE(&v->mutex);
     if (!v->made) {
-        v->error = v->file->generate(fs, v->tier, &v->text);
+        v->error = generate(fs, v);
         v->made = true;
     }
     return v->error ? v->error : read_text(&v->text, buf, len, off);

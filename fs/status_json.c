@@ -78,7 +78,7 @@ static void set_count(json_t *object, const char *name, uint64_t value)
 
 int status_print_json(json_t *value, struct text *out)
 {
-    char *s = value ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
+    char *s = value ? json_dumps(value, JSON_INDENT(2)) : NULL;
 
     json_decref(value);
     if (!s)
@@ -339,12 +339,6 @@ int status_print_config(struct l2fs *fs, size_t tier, struct text *out)
     return status_print_json(config, out);
 }
 
-int status_print_history(struct l2fs *fs, size_t tier, struct text *out)
-{
-    events_history(fs->events, out);
-    return out->failed ? -ENOMEM : 0;
-}
-
 int status_print_tier(struct l2fs *fs, size_t tier, struct text *out)
 {
     probes_refresh(fs, 1u << tier);
@@ -443,11 +437,11 @@ static void set_gauges(struct l2fs *fs)
 
 int status_print_metrics(struct l2fs *fs, size_t tier, struct text *out)
 {
-    uint32_t present = fs->tiers.present;
+    TIERS_HELD(held, &fs->tiers, fs->tiers.present);
 
     set_gauges(fs);
-    probes_refresh(fs, present);
-    tiers_each(i, present) set_tier_gauges(fs, i);
+    probes_refresh(fs, held.mask);
+    tiers_each(i, held.mask) set_tier_gauges(fs, i);
     metrics_print(fs->metrics, out);
     return out->failed ? -ENOMEM : 0;
 }

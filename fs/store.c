@@ -240,6 +240,20 @@ void store_retry_locked(struct l2fs *fs, struct inode *inode)
     store_again_locked(fs, inode, false);
 }
 
+void store_forget_tier_locked(struct object *o, size_t slot)
+{
+    uint32_t others = ~(1u << slot);
+
+    o->failed &= others;
+    if (!o->store)
+        return;
+    o->store->have &= others;
+    o->store->lost &= others;
+    o->store->tries[slot] = 0;
+    if (list_linked(&o->store->retry_link))
+        unpark_locked(o->store, false);
+}
+
 void store_retry_due(struct l2fs *fs, uint64_t now)
 {
     LOCKED_SCOPE(&fs->ns->lock);

@@ -39,6 +39,8 @@ void store_note_locked(struct l2fs *fs, struct object *o);  /* keeps the account
 void store_touch_locked(struct l2fs *fs, struct object *o); /* used now: not the coldest any more */
 /* Tries again at once where a tier failed or was given up. */
 void store_retry_locked(struct l2fs *fs, struct inode *inode);
+/* The tier is gone, its slot may get another one. */
+void store_forget_tier_locked(struct object *o, size_t slot);
 void store_retry_due(struct l2fs *fs, uint64_t now);
 /* A tier has `bytes` of room again: tries those that found none. A bounded number at each call. */
 void store_room_locked(struct l2fs *fs, uint64_t bytes);

@@ -246,7 +246,7 @@ static void count_failures_locked(struct l2fs *fs, struct store_work *work)
 {
     const struct store_job *job = &work->job;
 
-    tiers_each(i, job->failed & ~job->late)
+    tiers_each(i, job->failed & ~job->late & fs->tiers.present)
     {
         if (job->errors[i] == -EAGAIN || (work->no_room & (1u << i)))
             continue;
@@ -254,7 +254,7 @@ static void count_failures_locked(struct l2fs *fs, struct store_work *work)
         if (fs->stores.max_tries && work->tries[i] >= fs->stores.max_tries)
             work->lost |= 1u << i;
     }
-    work->lost |= job->late;
+    work->lost |= job->late & fs->tiers.present;
 }
 
 static void report_failure_locked(struct l2fs *fs, struct store_work *work)
@@ -332,7 +332,7 @@ static void take_results_locked(struct l2fs *fs, struct store_work *work)
 
     if (work->job.stored & ~work->have)
         fs->stores.stored += work->job.parcel->buf.size;
-    work->have |= work->job.stored;
+    work->have |= work->job.stored & fs->tiers.present;
     ask_for_room_locked(fs, work);
     if (work->job.failed)
         count_failures_locked(fs, work);

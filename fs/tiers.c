@@ -42,7 +42,7 @@ static void move_locked(struct tiers *t, size_t slot, enum tier_state state)
 
     t->slot[slot].state = state;
     set_bit(&t->files, slot, present && tier_has_files(tier));
-    set_bit(&t->keeping, slot, active && !(tier_flags(tier) & L2_DISCARDS));
+    set_bit(&t->keeping, slot, present && !(tier_flags(tier) & L2_DISCARDS));
     set_bit(&t->active, slot, active);
     set_bit(&t->present, slot, present);
 }
@@ -61,7 +61,7 @@ static int free_slot_locked(const struct tiers *t)
     return after < TIERS_MAX ? after : first;
 }
 
-static int reserve(struct tiers *t, json_t *spec)
+static int reserve(struct tiers *t, json_t *spec, struct metrics *metrics)
 {
     const char *type = json_string_value(json_object_get(spec, "type"));
     AUTO_FREE char *text = json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS);
@@ -72,6 +72,7 @@ static int reserve(struct tiers *t, json_t *spec)
     slot = free_slot_locked(t);
     if (slot < 0)
         return -ENOSPC;
+    t->metrics = metrics;
     s = &t->slot[slot];
     s->state = TIER_OPENING;
     s->serial = t->opened++;
@@ -83,6 +84,21 @@ static int reserve(struct tiers *t, json_t *spec)
     return slot;
 }
 
+/* Series of an adapter that is gone would stay for ever, one set for each that came and went. */
+static void forget_metrics(struct tiers *t, size_t slot)
+{
+    static const char *const labels[] = {"adapter", "from"};
+
+    for (size_t i = 0; t->metrics && i < ARRAY_SIZE(labels); i++) {
+        struct text label = {0};
+
+        metrics_label(&label, labels[i], t->slot[slot].name);
+        if (!label.failed)
+            metrics_forget(t->metrics, label.data);
+        text_fini(&label);
+    }
+}
+
 int tiers_open(struct tiers *t, const struct adapter_env *env, json_t *spec, struct text *err)
 {
     struct adapter_env named = *env;
@@ -91,20 +107,24 @@ int tiers_open(struct tiers *t, const struct adapter_env *env, json_t *spec, str
 
     if (rc)
         return rc;
-    slot = reserve(t, spec);
+    slot = reserve(t, spec, env->metrics);
     if (slot < 0) {
         text_printf(err, "at most %d tiers", TIERS_MAX);
         return slot;
     }
     named.instance = t->slot[slot].name;
     rc = tier_open(&named, spec, &tier, err);
+    if (rc)
+        forget_metrics(t, (size_t)slot);
     LOCKED_SCOPE(&t->mutex);
     t->tier[slot] = tier;
-    if (rc)
+    if (rc) {
         t->slot[slot].state = TIER_EMPTY;
-    else
-        move_locked(t, (size_t)slot, TIER_JOINING);
-    return rc ? rc : slot;
+        t->opened -= t->slot[slot].serial + 1 == t->opened; /* nobody has seen the name */
+        return rc;
+    }
+    move_locked(t, (size_t)slot, TIER_JOINING);
+    return slot;
 }
 
 void tiers_move(struct tiers *t, size_t slot, enum tier_state state)
@@ -130,9 +150,13 @@ void tiers_close(struct tiers *t, size_t slot)
     t->tier[slot] = NULL;
     unlock(&t->mutex);
     tier_close(tier);
-    lock(&t->mutex);
-    s->state = TIER_EMPTY;
-    unlock(&t->mutex);
+    forget_metrics(t, slot);
+}
+
+void tiers_vacate(struct tiers *t, size_t slot)
+{
+    LOCKED_SCOPE(&t->mutex);
+    t->slot[slot].state = TIER_EMPTY;
 }
 
 void tiers_abandon(struct tiers *t, size_t slot)

@@ -48,8 +48,9 @@ struct tiers {
     struct tier *tier[TIERS_MAX]; /* NULL: none; constant while held or not retired */
     _Atomic uint32_t present;     /* joining, active, draining: bit per slot */
     _Atomic uint32_t active;
-    _Atomic uint32_t keeping; /* active, and without L2_DISCARDS */
+    _Atomic uint32_t keeping; /* present, and without L2_DISCARDS */
     _Atomic uint32_t files;   /* present, and with files of their own (state `disk`) */
+    struct metrics *metrics;  /* of the first tiers_open; what a tier left there goes with it */
     pthread_mutex_t mutex;
     pthread_cond_t released;          /* a hold ended */
     struct tier_slot slot[TIERS_MAX]; /* mutex */
@@ -73,8 +74,9 @@ int tiers_open(struct tiers *t, const struct adapter_env *env, json_t *spec, str
 void tiers_move(struct tiers *t, size_t slot, enum tier_state state);
 /* No new holds; to be followed by tiers_close, on a thread that may wait long. */
 void tiers_retire(struct tiers *t, size_t slot);
-/* Waits for those who hold it, closes the adapter, empties the slot. */
+/* Waits for those who hold it and closes the adapter. The slot is in use until tiers_vacate. */
 void tiers_close(struct tiers *t, size_t slot);
+void tiers_vacate(struct tiers *t, size_t slot);
 
 /* Forgets a tier without closing it: a thread is stuck in it, and it stays for that one. */
 void tiers_abandon(struct tiers *t, size_t slot);

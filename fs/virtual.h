@@ -15,6 +15,10 @@ struct probes;
 int status_attach(struct l2fs *fs);
 void status_detach(struct l2fs *fs); /* before the tiers are closed; idempotent */
 
+/* The directory adapters/NAME of a tier that is present, and its end. 0 or -ENOMEM. */
+int status_add_tier_locked(struct l2fs *fs, size_t slot);
+void status_drop_tier_locked(struct l2fs *fs, size_t slot); /* idempotent */
+
 /* Handles of files with inode.vfile: open sets the mode and virtual_data of `h`. Release and read
  * take ns->lock; read may wait for a tier, at most 2 s. */
 int virtual_open_locked(struct l2fs *fs, struct handle *h);

@@ -9,10 +9,12 @@
 
 #include <fnmatch.h>
 
+#include "hotplug.h"
 #include "log.h"
 #include "xattr_value.h"
 
 #define CONFIG ".l2fs/config"
+#define ADAPTERS ".l2fs/adapters"
 
 struct control {
     const char *path; /* of the file, as fnmatch(3) takes it */
@@ -108,6 +110,21 @@ static int set_l1_policy(struct control_call *c)
     return set_l1(c, "l1_policy");
 }
 
+/* --- .l2fs/adapters: tiers that come and go; both wait --- */
+
+static int add_adapter(struct control_call *c)
+{
+    return hotplug_add(c->fs, c->text, c->out);
+}
+
+static int remove_adapter(struct control_call *c)
+{
+    struct hotplug_removal r = {.timeout = c->fs->cfg->drain_timeout};
+    int err = hotplug_parse_removal(c->text, &r);
+
+    return err ? err : hotplug_remove(c->fs, &r, c->out);
+}
+
 /* --- the table --- */
 
 static const struct control controls[] = {
@@ -115,6 +132,9 @@ static const struct control controls[] = {
     {CONFIG, "l1_watermark", "a number from 0.05 to 1", get_l1_watermark, set_l1_watermark},
     {CONFIG, "l1_ratio", "a number from 0.01 to 1", get_l1_ratio, set_l1_ratio},
     {CONFIG, "l1_policy", "LRU, FIFO, S3-FIFO or noop", get_l1_policy, set_l1_policy},
+    {ADAPTERS, "adapter_add", "{\"type\": \"fs\", \"base_path\": \"/data\"}, as in -o l2=", NULL,
+     add_adapter},
+    {ADAPTERS, "adapter_remove", "NAME[ force][ timeout=30s]", NULL, remove_adapter},
 };
 
 struct place {
@@ -235,7 +255,7 @@ static int set_checked(struct control_call *c, const struct control *control, co
         text_printf(c->out, "\"%s\" is not allowed; allowed: %s", text, control->allowed);
     else if (err && !c->out->len)
         text_printf(c->out, "\"%s\": %s", text, strerror(-err));
-    if (!err)
+    if (!err && control->get) /* what cannot be read is an order, and logs what it did */
         log_info("%s is now %s", control->name, text);
     return err;
 }

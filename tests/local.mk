@@ -7,7 +7,6 @@ unit_tests = \
 	tests/unit/test_bitmap_ops \
 	tests/unit/test_conf \
 	tests/unit/test_conf_json \
-	tests/unit/test_ctl \
 	tests/unit/test_events \
 	tests/unit/test_evict \
 	tests/unit/test_evict_ctl \
@@ -21,6 +20,7 @@ unit_tests = \
 	tests/unit/test_fs_names \
 	tests/unit/test_fs_space \
 	tests/unit/test_hash \
+	tests/unit/test_hotplug \
 	tests/unit/test_key \
 	tests/unit/test_key_path \
 	tests/unit/test_locks \
@@ -54,7 +54,6 @@ tests_unit_test_fs_faults_SOURCES = tests/unit/test_fs_faults.c tests/unit/fs_fi
 tests_unit_test_fs_layout_SOURCES = tests/unit/test_fs_layout.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_fs_names_SOURCES = tests/unit/test_fs_names.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_fs_space_SOURCES = tests/unit/test_fs_space.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
-tests_unit_test_ctl_LDADD = tools/libctl.a $(LDADD)
 conform_tests = \
 	tests/conform/conform
 tests_conform_conform_SOURCES = \

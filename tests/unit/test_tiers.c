@@ -55,6 +55,18 @@ static void drop(struct set *s, size_t slot)
 {
     tiers_retire(&s->tiers, slot);
     tiers_close(&s->tiers, slot);
+    tiers_vacate(&s->tiers, slot);
+}
+
+static bool has_series(struct set *s, const char *label)
+{
+    struct text t = {0};
+    bool found;
+
+    metrics_print(s->metrics, &t);
+    found = strstr(t.data, label);
+    text_fini(&t);
+    return found;
 }
 
 START_TEST(names_are_never_given_twice)
@@ -66,11 +78,15 @@ START_TEST(names_are_never_given_twice)
     ck_assert_uint_eq(add(&s, NOTHING), 1);
     ck_assert_str_eq(tiers_name(&s.tiers, 0), "mock");
     ck_assert_str_eq(tiers_name(&s.tiers, 1), "null.1");
+    ck_assert(has_series(&s, "adapter=\"null.1\""));
     drop(&s, 1);
+    ck_assert(!has_series(&s, "adapter=\"null.1\""));
+    ck_assert(has_series(&s, "adapter=\"mock\""));
     ck_assert_int_eq(tiers_find(&s.tiers, "null.1"), -ENOENT);
     ck_assert_uint_eq(add(&s, NOTHING), 1);
     ck_assert_str_eq(tiers_name(&s.tiers, 1), "null.2");
     ck_assert_int_eq(tiers_find(&s.tiers, "null.2"), 1);
+    ck_assert_int_lt(join(&s, "{\"type\":\"fs\",\"base_path\":\"/proc/none/here\"}"), 0);
     drop(&s, 0);
     ck_assert_uint_eq(add(&s, MOCK), 2); /* behind those who were there */
     ck_assert_str_eq(tier_name(s.tiers.tier[2]), "mock.3");
@@ -112,7 +128,7 @@ START_TEST(states_say_what_a_slot_is_for)
     ck_assert_int_eq(tiers_state(&s.tiers, 1), TIER_JOINING);
     ck_assert_uint_eq(s.tiers.present, 3);
     ck_assert_uint_eq(s.tiers.active, 1);
-    ck_assert_uint_eq(s.tiers.keeping, 0); /* null keeps nothing */
+    ck_assert_uint_eq(s.tiers.keeping, 2); /* null keeps nothing */
     ck_assert_uint_eq(tiers_signature(&s.tiers), alone);
     tiers_move(&s.tiers, 1, TIER_ACTIVE);
     ck_assert_uint_eq(s.tiers.active, 3);
@@ -121,12 +137,15 @@ START_TEST(states_say_what_a_slot_is_for)
     tiers_move(&s.tiers, 1, TIER_DRAINING);
     ck_assert_uint_eq(s.tiers.present, 3);
     ck_assert_uint_eq(s.tiers.active, 1);
-    ck_assert_uint_eq(s.tiers.keeping, 0);
+    ck_assert_uint_eq(s.tiers.keeping, 2);
     tiers_retire(&s.tiers, 1);
     ck_assert_uint_eq(s.tiers.present, 1);
+    ck_assert_uint_eq(s.tiers.keeping, 0);
     ck_assert_uint_eq(tiers_hold(&s.tiers, 2).mask, 0);
     tiers_close(&s.tiers, 1);
     ck_assert_ptr_null(s.tiers.tier[1]);
+    ck_assert_int_eq(tiers_state(&s.tiers, 1), TIER_CLOSING);
+    tiers_vacate(&s.tiers, 1);
     ck_assert_int_eq(tiers_state(&s.tiers, 1), TIER_EMPTY);
     ck_assert_uint_eq(tiers_signature(&s.tiers), alone);
     set_close(&s);
