@@ -263,6 +263,7 @@ static size_t drain(struct l2fs *fs)
     store_drain_locked(fs);
     while (!store_drained_locked(fs) && !err)
         err = cond_wait_until(&fs->stored_cond, &fs->ns->lock, deadline);
+    store_drain_end_locked(fs);
     left = fs->unstored;
     unlock(&fs->ns->lock);
     return left;

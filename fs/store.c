@@ -389,6 +389,15 @@ void store_drain_locked(struct l2fs *fs)
     wake_all_locked(fs, &fs->stores.given);
 }
 
+void store_drain_end_locked(struct l2fs *fs)
+{
+    struct list *l, *tmp;
+
+    for (int i = 0; i < STORE_PAUSES; i++)
+        list_for_each_safe(l, tmp, &fs->stores.retries[i])
+            store_settle_for_locked(list_entry(l, struct store_work, retry_link));
+}
+
 void stores_init(struct l2fs *fs)
 {
     store_owner_init(&fs->stores.owner);

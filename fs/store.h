@@ -51,6 +51,8 @@ void store_again_locked(struct l2fs *fs, struct inode *inode, bool urgent);
 void store_make_room_locked(struct l2fs *fs, uint64_t bytes);
 /* The end: everything that is not stored gets its last tries. */
 void store_drain_locked(struct l2fs *fs);
+/* The time for that is over: tiers that fail are given up where another one has the object. */
+void store_drain_end_locked(struct l2fs *fs);
 bool store_drained_locked(const struct l2fs *fs); /* nothing is left that may still succeed */
 
 #endif

@@ -206,10 +206,11 @@ static void prepare(struct store_ctl *c, struct store_job *job, struct batch *b)
         return;
     job->stored = job->failed = job->late = 0;
     job->error = 0;
-    memset(job->errors, 0, sizeof(job->errors));
     job->has_crc = job->parcel->buf.stable;
     job->crc32c = job->parcel->buf.crc32c;
     job->waiting = job->targets & open_lanes(c);
+    for (size_t i = 0; i < STORE_TIERS_MAX; i++)
+        job->errors[i] = job->targets & (1u << i) ? 0 : job->errors[i];
     job->parcel->reading = job->parcel->arrived = 0;
     job->parcel->orphan = false;
     job->flying_bytes = job->parcel->buf.size;

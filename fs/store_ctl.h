@@ -45,9 +45,9 @@ struct store_job {
     /* Results for done: */
     uint32_t stored;
     uint32_t failed;
-    uint32_t late; /* of the failed: overdue */
-    int error;     /* first error of a tier, or 0 */
-    int errors[STORE_TIERS_MAX];
+    uint32_t late;               /* of the failed: overdue */
+    int error;                   /* first error of a tier, or 0 */
+    int errors[STORE_TIERS_MAX]; /* of each tier, when it was a target last */
     bool has_crc;
     uint32_t crc32c;
     /* Private: */

@@ -185,12 +185,12 @@ static void hold_locked(struct l2fs *fs, struct inode *inode, const struct dentr
     inode->tiers = other ? inode->tiers & have & keeping : have & keeping;
 }
 
-static void tell_lost_locked(struct l2fs *fs, const struct store_work *work, uint32_t tiers)
+static void tell_lost_locked(struct l2fs *fs, const struct store_work *work)
 {
     char key[KEY_PATH_MAX + 2], detail[160];
 
     file_key(work->inode, key);
-    tiers_each(i, tiers)
+    tiers_each(i, work->lost)
     {
         int err = work->job.errors[i] ? work->job.errors[i] : -EAGAIN;
 
@@ -274,7 +274,6 @@ static void conclude_locked(struct l2fs *fs, struct store_work *work)
 {
     struct inode *inode = work->inode;
     struct object *o = inode->object;
-    uint32_t before = work->lost;
     bool enough;
 
     hold_locked(fs, inode, o->storing_name, work->have);
@@ -282,13 +281,13 @@ static void conclude_locked(struct l2fs *fs, struct store_work *work)
     if (fs->tiers.active & ~work->have & ~work->lost) {
         store_later_locked(work);
     } else if (enough) {
-        tell_lost_locked(fs, work, work->lost & ~before);
+        tell_lost_locked(fs, work);
         stored_locked(fs, work);
     } else if (work->job.late) {
         work->lost &= ~work->job.late; /* its turn comes when the late answer does */
         store_later_locked(work);
     } else {
-        tell_lost_locked(fs, work, work->lost & ~before);
+        tell_lost_locked(fs, work);
         store_give_up_locked(fs, o);
         store_end_locked(work);
     }
@@ -304,8 +303,8 @@ bool store_settle_for_locked(struct store_work *work)
         return false;
     list_remove(&work->retry_link);
     fs->stores.retrying--;
-    tell_lost_locked(fs, work, fs->tiers.active & ~work->have & ~work->lost);
     work->lost |= fs->tiers.active & ~work->have;
+    tell_lost_locked(fs, work);
     stored_locked(fs, work);
     return true;
 }

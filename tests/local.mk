@@ -35,6 +35,7 @@ unit_tests = \
 	tests/unit/test_policy \
 	tests/unit/test_order \
 	tests/unit/test_status \
+	tests/unit/test_store \
 	tests/unit/test_store_ctl \
 	tests/unit/test_store_queue \
 	tests/unit/test_taskq \
