@@ -316,7 +316,8 @@ static void let_failing_tiers_go_locked(struct l2fs *fs, uint64_t bytes)
 
             if (freed >= bytes || n++ == SWEEP_MAX)
                 return;
-            freed += store_settle_for_locked(work) ? size : 0;
+            if (!work->no_room)
+                freed += store_settle_for_locked(work) ? size : 0;
         }
     }
 }

@@ -23,6 +23,7 @@ unit_tests = \
 	tests/unit/test_hotplug \
 	tests/unit/test_key \
 	tests/unit/test_key_path \
+	tests/unit/test_keyguard \
 	tests/unit/test_locks \
 	tests/unit/test_log \
 	tests/unit/test_loop \

@@ -143,7 +143,7 @@ END_TEST
 
 START_TEST(several_keys_are_stored)
 {
-    char name[8];
+    char name[16];
 
     begin("[" MOCK "]");
     for (int i = 0; i < 5; i++) {
@@ -346,7 +346,7 @@ END_TEST
 /* 10 times L1 through two tiers, of which one fails for ever. */
 START_TEST(a_tier_that_fails_does_not_fill_l1)
 {
-    char name[8];
+    char name[16];
 
     init("[" FAILS "," MOCK "]");
     r.cfg.l1 = 16 * MIB;
@@ -367,7 +367,7 @@ END_TEST
 
 START_TEST(a_tier_that_never_answers_does_not_fill_l1)
 {
-    char name[8];
+    char name[16];
 
     init("[" NEVER "," MOCK "]");
     r.cfg.l1 = 64 * MIB;
@@ -442,7 +442,7 @@ END_TEST
 START_TEST(the_status_says_who_is_stalled)
 {
     struct text out = {0};
-    char name[8];
+    char name[16];
     json_t *status, *tier;
 
     init("[" MOCK "," NEVER "]");
@@ -527,7 +527,7 @@ END_TEST
 
 START_TEST(writers_faster_than_the_tier_wait)
 {
-    char name[8];
+    char name[16];
 
     init("[" SLOW_MOCK "]");
     r.cfg.l1 = 8 * MIB;
@@ -545,7 +545,7 @@ END_TEST
 START_TEST(first_files_of_a_new_directory_are_admitted_with_care)
 {
     struct handle *h[100];
-    char name[8];
+    char name[16];
     size_t n = 0;
 
     init("[" MOCK "]");
@@ -567,7 +567,7 @@ END_TEST
 
 START_TEST(skip_l1_drops_what_is_stored)
 {
-    char name[8];
+    char name[16];
 
     init("[" MOCK "]");
     r.cfg.store_policy = STORE_SKIP_L1;
@@ -614,7 +614,7 @@ END_TEST
 
 START_TEST(eviction_policy_noop_evicts_nothing)
 {
-    char name[8];
+    char name[16];
 
     init("[" MOCK "]");
     r.cfg.l1 = 16 * MIB;
@@ -674,7 +674,7 @@ END_TEST
 
 START_TEST(demote_stores_and_evicts_the_coldest)
 {
-    char name[8];
+    char name[16];
 
     begin_demote();
     vfsrig_start(&r);
@@ -700,7 +700,7 @@ END_TEST
 
 START_TEST(demote_lets_writers_go_on)
 {
-    char name[8];
+    char name[16];
 
     begin_demote();
     r.cfg.space_wait = 2 * NSEC_PER_SEC;
