@@ -426,6 +426,39 @@ START_TEST(the_guard_works_with_a_maximum)
 }
 END_TEST
 
+/* --- configuration --- */
+
+static void refuse(const char *option, const char *value)
+{
+    struct text spec = {0}, why = {0};
+    struct spec s;
+    json_t *json;
+
+    text_printf(&spec, "{\"type\": \"fs\", \"base_path\": \"/x\", \"%s\": %s}", option, value);
+    json = json_loads(spec.data, 0, NULL);
+    ck_assert_ptr_nonnull(json);
+    ck_assert_int_eq(spec_parse(json, &s, &why), -EINVAL);
+    ck_assert_msg(strstr(why.data, option) != NULL, "%s: %s", spec.data, why.data);
+    json_decref(json);
+    text_fini(&spec);
+    text_fini(&why);
+}
+
+START_TEST(capacities_must_be_sizes)
+{
+    static const char *const options[] = {"max_capacity_gb", "disk_min_free_gb",
+                                          "disk_high_watermark"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+        refuse(options[i], "-1");
+        refuse(options[i], "true");
+        refuse(options[i], "\"much\"");
+        refuse(options[i], "[1]");
+    }
+    refuse("disk_high_watermark", "1.5");
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -433,6 +466,7 @@ int main(void)
         attributes_are_accounted_for,    set_aside_is_not_free,
         growing_files_are_looked_at,     no_new_file_when_full,
         the_guard_works_alone,           the_guard_works_with_a_maximum,
+        capacities_must_be_sizes,
     };
     Suite *s = suite_create("fs_space");
     TCase *tc = tcase_create("space");
