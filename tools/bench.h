@@ -95,6 +95,12 @@ int bench_store_burst(struct bench *b);
 int bench_lookup_storm(struct bench *b);
 int bench_cold_load(struct bench *b);
 
+/* --- bench_cost.c --- */
+
+/* Takes and prints its figures: with 10000 keys, ten times as many, and so on up to `most_keys`,
+ * at most a million (about 8 GiB of memory). */
+int bench_cost(size_t most_keys, bool json);
+
 /* --- bench_crew.c: threads that share out items --- */
 
 struct crew {

@@ -18,6 +18,7 @@ static const char usage[] =
     "usage: l2bench MOUNT [OPTION]...       measure a mount against a plain tmpfs\n"
     "       l2bench --fill SIZE [--as STYLE] FILE...   write key files\n"
     "       l2bench --verify FILE...        read them through read, mmap and O_DIRECT, compare\n"
+    "       l2bench --cost [KEYS]           what a key costs among 10000, 100000, ... KEYS others\n"
     "\n"
     "  --bench NAME    basic (default), load, store, lookup, cold, all\n"
     "  --tmpfs DIR     what to compare with (default /dev/shm)\n"
@@ -69,13 +70,14 @@ static void on_signal(int signo)
 
 /* --- the command line --- */
 
-enum task { TASK_MEASURE, TASK_FILL, TASK_VERIFY, TASK_HELP, TASK_VERSION };
+enum task { TASK_MEASURE, TASK_FILL, TASK_VERIFY, TASK_COST, TASK_HELP, TASK_VERSION };
 
 struct command {
     enum task task;
     struct bench bench;
     const char *check, *style;
     uint64_t fill;
+    unsigned keys;
 };
 
 static int take_number(const char *name, const char *value, unsigned *out)
@@ -94,6 +96,12 @@ static int take_size(const char *name, const char *value, uint64_t *out)
     if (units_parse_size(value, 0, out) || *out < 1 || *out > 64 * GIB)
         return bench_error("--%s: \"%s\": expected a size such as 64M", name, value);
     return 0;
+}
+
+static int take_keys(int argc, char *const argv[], unsigned *out)
+{
+    *out = 100000;
+    return argc ? take_number("cost", argv[0], out) : 0;
 }
 
 static int take_bench(const char *value, const char **out)
@@ -131,6 +139,8 @@ static int take_option(struct command *c, const char *name)
         b->json = true;
     if (!strcmp(name, "verify"))
         c->task = TASK_VERIFY;
+    if (!strcmp(name, "cost"))
+        c->task = TASK_COST;
     if (!strcmp(name, "check")) {
         c->check = optarg;
         return rows_check_syntax(optarg);
@@ -150,13 +160,21 @@ static int take_option(struct command *c, const char *name)
 static int read_options(int argc, char *argv[], struct command *c)
 {
     static const struct option options[] = {
-        {"bench", required_argument, NULL, 1},   {"tmpfs", required_argument, NULL, 1},
-        {"size", required_argument, NULL, 1},    {"files", required_argument, NULL, 1},
-        {"threads", required_argument, NULL, 1}, {"rounds", required_argument, NULL, 1},
-        {"check", required_argument, NULL, 1},   {"json", no_argument, NULL, 1},
-        {"fill", required_argument, NULL, 1},    {"as", required_argument, NULL, 1},
-        {"verify", no_argument, NULL, 1},        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},     {0},
+        {"bench", required_argument, NULL, 1},
+        {"tmpfs", required_argument, NULL, 1},
+        {"size", required_argument, NULL, 1},
+        {"files", required_argument, NULL, 1},
+        {"threads", required_argument, NULL, 1},
+        {"rounds", required_argument, NULL, 1},
+        {"check", required_argument, NULL, 1},
+        {"json", no_argument, NULL, 1},
+        {"fill", required_argument, NULL, 1},
+        {"as", required_argument, NULL, 1},
+        {"verify", no_argument, NULL, 1},
+        {"help", no_argument, NULL, 'h'},
+        {"cost", no_argument, NULL, 1},
+        {"version", no_argument, NULL, 'V'},
+        {0},
     };
     int opt, index = 0;
 
@@ -171,6 +189,8 @@ static int read_options(int argc, char *argv[], struct command *c)
         default: return -1;
         }
     }
+    if (c->task == TASK_COST)
+        return take_keys(argc - optind, argv + optind, &c->keys);
     if (optind >= argc)
         return bench_error("what to measure is missing; l2bench -h says how");
     if (c->task == TASK_MEASURE && optind + 1 < argc)
@@ -259,6 +279,9 @@ int main(int argc, char *argv[])
     switch (c.task) {
     case TASK_HELP: fputs(usage, stdout); return 0;
     case TASK_VERSION: puts("l2bench " PACKAGE_VERSION); return 0;
+    case TASK_COST:
+        catch_signals();
+        return bench_cost(c.keys, c.bench.json) ? EXIT_NOT_MEASURED : 0;
     case TASK_MEASURE: return measure(&c, argv[optind]);
     default: return each_file(&c, argv + optind);
     }

@@ -14,18 +14,19 @@ tools_l2fsctl_SOURCES = \
 	tools/l2fsctl.c
 tools_l2fsctl_LDADD = $(JANSSON_LIBS)
 
-# Measures a mount against a plain tmpfs; of libl2fs.a only the clock and the units.
+# Measures a mount against a plain tmpfs, and with --cost an instance of its own.
 bin_PROGRAMS += tools/l2bench
 tools_l2bench_SOURCES = \
 	tools/bench.h \
 	tools/bench_basic.c \
+	tools/bench_cost.c \
 	tools/bench_crew.c \
 	tools/bench_key.c \
 	tools/bench_row.c \
 	tools/bench_side.c \
 	tools/bench_small.c \
 	tools/l2bench.c
-tools_l2bench_LDADD = libl2fs.a $(JANSSON_LIBS)
+tools_l2bench_LDADD = $(L2FS_LIBS)
 
 dist_man_MANS += tools/man/l2bench.1 tools/man/l2fs.5 tools/man/l2fsctl.1 tools/man/mount.l2fs.8
 EXTRA_DIST += tools/build tools/deps tools/quickstart tools/run-tests

@@ -83,6 +83,11 @@ truncate -s 1M "$mnt/keys/lmcache/odd.bin"
 assert_fails "$bench" --verify "$mnt/keys/lmcache/odd.bin" "$mnt/keys/vllm/odd.bin"
 assert_eq "$(wc -l <"$WORK/.err")" 1
 
+say "cost of a key, without a mount"
+"$bench" --cost 10000 --json >cost
+assert_eq "$(python3 -c 'import json; r = json.load(open("cost")); print(len(r), all(v > 0 for v in r[0].values()))')" \
+    "1 True"
+
 say "a signal ends it, and nothing is left"
 "$bench" "$mnt" --size 64K --files 1 --rounds 1000000 >out 2>err &
 pid=$!
