@@ -122,6 +122,8 @@ bool publish_locked(struct l2fs *fs, struct object *o);
 void publish_finish(struct l2fs *fs, struct inode *inode); /* checksum, record, store; drops busy */
 /* A writer still has it open, but it was given its final name: readable from now on. */
 void publish_early_locked(struct l2fs *fs, struct object *o);
+/* The event of a whole file under a final name; nothing while it is written or temporary. */
+void published_event_locked(struct l2fs *fs, const struct dentry *d);
 int vfs_truncate(struct l2fs *fs, struct inode *inode, uint64_t size,
                  struct waiter *w);   /* data.c */
 bool space_is_tight(struct l2fs *fs); /* a writer may have met the limit */

@@ -9,26 +9,33 @@
 
 #include "events.h"
 
-#include <stdatomic.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 
 #include "core.h"
 
-#define TAKE_BYTES (64 * KIB) /* a follower takes about this much at once */
+#define TAKE_BYTES (16 * KIB) /* a follower takes about this much at once */
+#define HISTORY_PIECE 64
+
+/* What happened; made into a line when it is read. */
+struct event {
+    uint64_t seq;
+    struct timespec at;
+    bool has_key, has_detail;
+    char text[]; /* name, key and detail, each with its NUL */
+};
 
 struct events {
-    pthread_mutex_t mutex;       /* leaf */
-    char *lines[EVENTS_KEPT];    /* mutex; line n is at n % EVENTS_KEPT */
-    uint64_t next;               /* mutex; number of the next line */
-    char *errors[EVENTS_ERRORS]; /* mutex; as lines */
-    uint64_t next_error;         /* mutex */
-    bool wanted;                 /* mutex; a follower waits for the next line */
-    bool posted;                 /* mutex; the letter is under way */
-    struct l2fs *fs;             /* mutex; set before the letter is posted */
+    pthread_mutex_t mutex;               /* leaf */
+    struct event *kept[EVENTS_KEPT];     /* mutex; event n is at n % EVENTS_KEPT; NULL: no memory */
+    uint64_t next;                       /* mutex; number of the next event */
+    struct event *errors[EVENTS_ERRORS]; /* mutex; copies */
+    uint64_t next_error;                 /* mutex */
+    bool wanted;                         /* mutex; a follower waits for the next line */
+    bool posted;                         /* mutex; the letter is under way */
+    struct l2fs *fs;                     /* mutex; set before the letter is posted */
     struct letter letter;
-    _Atomic unsigned nfollowers;
     struct list followers; /* ns->lock */
 };
 
@@ -51,8 +58,8 @@ void events_destroy(struct events *e)
 {
     if (!e)
         return;
-    for (size_t i = 0; i < ARRAY_SIZE(e->lines); i++)
-        free(e->lines[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(e->kept); i++)
+        free(e->kept[i]);
     for (size_t i = 0; i < ARRAY_SIZE(e->errors); i++)
         free(e->errors[i]);
     pthread_mutex_destroy(&e->mutex);
@@ -93,68 +100,83 @@ void events_quote(struct text *t, const char *s)
     text_puts(t, "\"");
 }
 
-static void put_time(struct text *t)
+static void put_line(struct text *t, const struct event *event)
 {
-    struct timespec now;
+    const char *name = event->text, *key = name + strlen(name) + 1;
+    const char *detail = event->has_key ? key + strlen(key) + 1 : key;
     struct tm tm;
     char buf[32];
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &tm);
+    gmtime_r(&event->at.tv_sec, &tm);
     strftime(buf, sizeof(buf), "%Y-%m-%dT%H:%M:%S", &tm);
-    text_printf(t, "\"time\":\"%s.%03ldZ\"", buf, now.tv_nsec / 1000000);
-}
-
-/* All of a line behind its number. */
-static void put_line(struct text *t, const char *name, const char *key, const char *detail)
-{
-    put_time(t);
-    text_puts(t, ",\"event\":");
+    text_printf(t, "{\"seq\":%" PRIu64 ",\"time\":\"%s.%03ldZ\",\"event\":", event->seq, buf,
+                event->at.tv_nsec / 1000000);
     events_quote(t, name);
-    if (key) {
+    if (event->has_key) {
         text_puts(t, ",\"key\":");
         events_quote(t, key);
     }
-    if (detail)
+    if (event->has_detail)
         text_printf(t, ",%s", detail);
     text_puts(t, "}\n");
 }
 
-/* Puts a line into a ring in place of the oldest. Without memory the line is empty. */
-static void replace(char **slot, uint64_t seq, const struct text *rest)
+static size_t event_size(size_t name, size_t key, size_t detail)
 {
-    struct text line = {0};
+    return sizeof(struct event) + name + key + detail;
+}
 
-    text_printf(&line, "{\"seq\":%" PRIu64 ",%s", seq, rest->data);
+/* NULL on no memory. */
+static struct event *make(const char *name, const char *key, const char *detail)
+{
+    size_t n = strlen(name) + 1, k = key ? strlen(key) + 1 : 0, d = detail ? strlen(detail) + 1 : 0;
+    struct event *event = malloc(event_size(n, k, d));
+
+    if (!event)
+        return NULL;
+    clock_gettime(CLOCK_REALTIME, &event->at);
+    event->has_key = key;
+    event->has_detail = detail;
+    memcpy(event->text, name, n);
+    if (key)
+        memcpy(event->text + n, key, k);
+    if (detail)
+        memcpy(event->text + n + k, detail, d);
+    return event;
+}
+
+/* Puts an event, or NULL, into a ring in place of the oldest. */
+static void replace(struct event **slot, struct event *event)
+{
     free(*slot);
-    *slot = text_steal(&line, NULL);
+    *slot = event;
 }
 
 /* Of these the last ones are kept for the status. */
 static bool is_error(const char *name, const char *detail)
 {
-    return strstr(name, "fail") || !strcmp(name, "discard") ||
+    return strstr(name, "fail") || !strcmp(name, "discarded") ||
            (detail && strstr(detail, "\"error\":"));
 }
 
 void events_add(struct l2fs *fs, const char *name, const char *key, const char *detail)
 {
     struct events *e = fs->events;
-    bool error = is_error(name, detail);
-    struct text rest = {0};
+    struct event *event, *error;
     bool post;
 
-    if (!e || (!error && !atomic_load(&e->nfollowers)))
+    if (!e)
         return;
-    put_line(&rest, name, key, detail);
-    if (rest.failed) {
-        text_fini(&rest);
-        return;
-    }
+    event = make(name, key, detail);
+    error = is_error(name, detail) ? make(name, key, detail) : NULL;
     lock(&e->mutex);
-    if (error)
-        replace(&e->errors[e->next_error++ % EVENTS_ERRORS], e->next, &rest);
-    replace(&e->lines[e->next % EVENTS_KEPT], e->next, &rest);
+    if (event)
+        event->seq = e->next;
+    if (error) {
+        error->seq = e->next;
+        replace(&e->errors[e->next_error++ % EVENTS_ERRORS], error);
+    }
+    replace(&e->kept[e->next % EVENTS_KEPT], event);
     e->next++;
     post = e->wanted && !e->posted;
     if (post) {
@@ -164,18 +186,36 @@ void events_add(struct l2fs *fs, const char *name, const char *key, const char *
     unlock(&e->mutex);
     if (post)
         mailbox_post(fs->mailbox, &e->letter);
-    text_fini(&rest);
 }
 
 void events_errors(struct events *e, void (*fn)(void *arg, const char *line), void *arg)
 {
     LOCKED_SCOPE(&e->mutex);
     for (uint64_t i = 0; i < EVENTS_ERRORS; i++) {
-        const char *line = e->errors[(e->next_error + i) % EVENTS_ERRORS];
+        const struct event *event = e->errors[(e->next_error + i) % EVENTS_ERRORS];
+        struct text line = {0};
 
-        if (line)
-            fn(arg, line);
+        if (event)
+            put_line(&line, event);
+        if (line.data && !line.failed)
+            fn(arg, line.data);
+        text_fini(&line);
     }
+}
+
+void events_history(struct events *e, struct text *out)
+{
+    uint64_t next = 0, end;
+
+    do { /* in pieces: adders wait for the mutex */
+        LOCKED_SCOPE(&e->mutex);
+        next = MAX(next, e->next > EVENTS_KEPT ? e->next - EVENTS_KEPT : 0);
+        end = MIN(e->next, next + HISTORY_PIECE);
+        for (; next < end; next++)
+            if (e->kept[next % EVENTS_KEPT])
+                put_line(out, e->kept[next % EVENTS_KEPT]);
+        end = e->next;
+    } while (next < end);
 }
 
 /* --- followers --- */
@@ -203,7 +243,6 @@ void follower_open_locked(struct l2fs *fs, struct follower *f)
 
     list_init(&f->waiting);
     list_push_back(&e->followers, &f->link);
-    atomic_fetch_add(&e->nfollowers, 1);
     LOCKED_SCOPE(&e->mutex);
     f->next = e->next;
 }
@@ -212,7 +251,6 @@ void follower_close_locked(struct l2fs *fs, struct follower *f)
 {
     wake_locked(fs, &f->waiting, 0);
     list_remove(&f->link);
-    atomic_fetch_sub(&fs->events->nfollowers, 1);
     text_fini(&f->pending);
 }
 
@@ -229,10 +267,10 @@ static void refill_locked(struct events *e, struct follower *f)
         f->next = oldest;
     }
     while (f->next < e->next && f->pending.len < TAKE_BYTES) {
-        const char *line = e->lines[f->next++ % EVENTS_KEPT];
+        const struct event *event = e->kept[f->next++ % EVENTS_KEPT];
 
-        if (line)
-            text_puts(&f->pending, line);
+        if (event)
+            put_line(&f->pending, event);
     }
 }
 

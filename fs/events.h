@@ -1,9 +1,9 @@
 /* events.h - the stream behind .l2fs/events: one JSON line for each thing that happened. Level 4.
  *
- * A line is {"seq":N,"time":"2024-05-01T10:00:00.123Z","event":NAME,"key":KEY, detail...}. Lines
- * are made only while somebody follows, but for errors, of which the last ones are kept for the
- * status. The last EVENTS_KEPT lines wait for slow followers; who was lapped gets
- * {"event":"lost","count":N}.
+ * A line is {"seq":N,"time":"2024-05-01T10:00:00.123Z","event":NAME,"key":KEY, detail...}, made
+ * when it is read. The last EVENTS_KEPT are kept, for .l2fs/history and for slow followers; who was
+ * lapped gets {"event":"lost","count":N}. Errors have a ring of their own, for the status. l2fs(5)
+ * lists the names; a test compares.
  */
 #ifndef L2FS_EVENTS_H
 #define L2FS_EVENTS_H
@@ -24,11 +24,12 @@ int events_create(struct events **out); /* 0 or -ENOMEM */
 /* After the mailbox is gone. */
 void events_destroy(struct events *e);
 /* `detail` is a JSON fragment such as "\"tier\":\"fs\"" or NULL. A name with "fail" in
- * it, "discard", and a detail "error" count as errors. Cheap when nobody follows. Any thread, also
- * under ns->lock. */
+ * it, "discarded", and a detail "error" count as errors. Some 200 ns. Any thread, also under
+ * ns->lock. */
 void events_add(struct l2fs *fs, const char *name, const char *key, const char *detail);
 /* Calls fn for the lines of the last errors, oldest first, under a lock: fn must not call back. */
 void events_errors(struct events *e, void (*fn)(void *arg, const char *line), void *arg);
+void events_history(struct events *e, struct text *out); /* the lines that are kept, oldest first */
 /* `s` as a JSON string with its quotes; bytes that are not UTF-8 become \u00XX. Pure. */
 void events_quote(struct text *t, const char *s);
 

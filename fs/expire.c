@@ -54,7 +54,7 @@ static bool remove_name(struct l2fs *fs, struct inode *inode)
     lock(&fs->ns->lock);
     if (inode->names && removable(inode, clock_now()) && ns_path(inode->names, key) > 0) {
         turn_enter_locked(fs, &turn, key, NULL);
-        events_add(fs, "expire", key, NULL);
+        events_add(fs, "expired", key, NULL);
         file_gone_locked(fs, inode->names);
         file_unlink_locked(fs, inode->names, false);
     }

@@ -206,7 +206,7 @@ static int unlink_locked(struct l2fs *fs, struct inode *dir, const char *name, c
         *held = d->inode;
         d->inode->busy++;
     }
-    events_add(fs, "unlink", key, NULL);
+    events_add(fs, "removed", key, NULL);
     file_unlink_locked(fs, d, turn->used);
     return 0;
 }
@@ -259,6 +259,7 @@ static int link_locked(struct l2fs *fs, struct inode *inode, struct inode *dir, 
                        struct waiter *w)
 {
     int err = checked_dir(fs, dir);
+    struct dentry *made;
     struct object *o;
 
     if (!err && (inode->dir || inode->vfile))
@@ -274,9 +275,10 @@ static int link_locked(struct l2fs *fs, struct inode *inode, struct inode *dir, 
         return -ENOENT;
     err = inode->names ? 0 : tenant_admit_locked(fs, dir, inode->size, w); /* O_TMPFILE */
     if (!err)
-        err = ns_link(fs->ns, dir, name, inode, NULL);
+        err = ns_link(fs->ns, dir, name, inode, &made);
     if (err)
         return err;
+    published_event_locked(fs, made);
     inode->nlookup++;
     tenant_note_locked(fs, inode);
     if (!o)

@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -46,7 +47,7 @@ static bool refuse_locked(struct l2fs *fs, struct object *o, const char *why, in
     file_key(inode, key);
     log_warn("%s: %s; %s", key, why,
              kept ? "the version before stays" : "the key is not there, write it again");
-    file_event_error(fs, "discard", key, error);
+    file_event_error(fs, "discarded", key, error);
     metric_add(fs->m.discards, 1);
     file_error_locked(inode, error);
     l1_unpromise(&fs->l1, o);
@@ -78,6 +79,18 @@ static bool refuse_locked(struct l2fs *fs, struct object *o, const char *why, in
     return false;
 }
 
+void published_event_locked(struct l2fs *fs, const struct dentry *d)
+{
+    const struct inode *inode = d->inode;
+    char key[KEY_PATH_MAX + 2], detail[48];
+
+    if (inode->dir || (inode->object && inode->object->writers) || name_is_temporary(fs, d) ||
+        ns_path(d, key) < 0)
+        return;
+    snprintf(detail, sizeof(detail), "\"bytes\":%" PRIu64, inode->size);
+    events_add(fs, "published", key, detail);
+}
+
 bool publish_locked(struct l2fs *fs, struct object *o)
 {
     struct inode *inode = o->inode;
@@ -107,6 +120,8 @@ bool publish_locked(struct l2fs *fs, struct object *o)
     o->want_gen++;
     learn_size_locked(fs, inode);
     metric_add(fs->m.publishes, 1);
+    for (const struct dentry *d = inode->names; d; d = d->alias)
+        published_event_locked(fs, d);
     inode->busy++;
     return true;
 }

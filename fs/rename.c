@@ -126,9 +126,21 @@ static void publish_renamed_locked(struct l2fs *fs, struct move *m)
     store_queue_locked(fs, m->inode, false);
 }
 
+static void renamed_event(struct l2fs *fs, const struct move *m)
+{
+    struct text detail = {0};
+
+    text_puts(&detail, "\"to\":");
+    events_quote(&detail, m->new_key);
+    if (!detail.failed)
+        events_add(fs, "renamed", m->old_key, detail.data);
+    text_fini(&detail);
+}
+
 static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct move *m)
 {
     int err = find_locked(fs, r, m);
+    bool temporary;
 
     if (!err)
         err = path_below(r->from_dir, r->from, m->old_key);
@@ -147,9 +159,14 @@ static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct mov
         turn_enter_locked(fs, &m->turn, NULL, NULL);
     else if (m->in_l2 || m->drop_l2)
         turn_enter_locked(fs, &m->turn, m->old_key, m->new_key);
+    temporary = name_is_temporary(fs, m->from);
     err = move_name_locked(fs, r, m);
     if (!err)
         publish_renamed_locked(fs, m);
+    if (!err && temporary)
+        published_event_locked(fs, m->to);
+    else if (!err)
+        renamed_event(fs, m);
     return err;
 }
 

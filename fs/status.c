@@ -36,6 +36,7 @@ static const struct vfile top_files[] = {
     {"config", status_print_config, true},
     {"victims", status_print_victims},
     {"events", NULL},
+    {"history", status_print_history},
 };
 
 static const struct vfile tier_files[] = {

@@ -19,6 +19,7 @@ int status_print(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_metrics(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_config(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_victims(struct l2fs *fs, size_t tier, struct text *out);
+int status_print_history(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_tier(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_usage(struct l2fs *fs, size_t tier, struct text *out);
 

@@ -339,6 +339,12 @@ int status_print_config(struct l2fs *fs, size_t tier, struct text *out)
     return status_print_json(config, out);
 }
 
+int status_print_history(struct l2fs *fs, size_t tier, struct text *out)
+{
+    events_history(fs->events, out);
+    return out->failed ? -ENOMEM : 0;
+}
+
 int status_print_tier(struct l2fs *fs, size_t tier, struct text *out)
 {
     probes_refresh(fs, 1u << tier);

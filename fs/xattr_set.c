@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdio.h>
 
 #include "clock.h"
 #include "expire.h"
@@ -28,20 +29,34 @@ struct setting {
 
 /* --- pin, expire and what is only kept --- */
 
+static void pin_event_locked(const struct setting *s, enum pin_kind kind)
+{
+    char key[KEY_PATH_MAX + 2], detail[48];
+
+    file_key(s->inode, key);
+    snprintf(detail, sizeof(detail), "\"kind\":\"%s\"", kind == PIN_HARD ? "hard" : "soft");
+    events_add(s->fs, kind == PIN_NONE ? "unpinned" : "pinned", key,
+               kind == PIN_NONE ? NULL : detail);
+}
+
 static int set_pin_locked(struct setting *s)
 {
     struct inode *inode = s->inode;
     struct pin_value pin;
+    bool pinned;
     int err = xattr_parse_pin(s->text, &pin);
 
     if (err || (inode->dir && pin.kind != PIN_NONE))
         return -EINVAL;
     locks_expire(&s->fs->locks, clock_now());
+    pinned = inode->extra && inode->extra->pin != PIN_NONE;
     err = locks_pin(&s->fs->locks, inode, pin.kind, clock_deadline(pin.lease));
     if (err == -ENOSPC)
         s->why = "pins hold all that -o pin_max lets them; unpin some files, or raise it";
     if (err)
         return err;
+    if (pinned || pin.kind != PIN_NONE)
+        pin_event_locked(s, pin.kind);
     if (pin.kind != PIN_NONE && inode->state == STATE_EVICTED)
         load_locked(s->fs, inode, NULL); /* as far as there is space now */
     if (inode->object)

@@ -7,6 +7,7 @@ unit_tests = \
 	tests/unit/test_bitmap_ops \
 	tests/unit/test_conf \
 	tests/unit/test_conf_json \
+	tests/unit/test_ctl \
 	tests/unit/test_events \
 	tests/unit/test_evict \
 	tests/unit/test_evict_ctl \
@@ -56,6 +57,7 @@ tests_unit_test_fs_faults_SOURCES = tests/unit/test_fs_faults.c tests/unit/fs_fi
 tests_unit_test_fs_layout_SOURCES = tests/unit/test_fs_layout.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_fs_names_SOURCES = tests/unit/test_fs_names.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_fs_space_SOURCES = tests/unit/test_fs_space.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
+tests_unit_test_ctl_LDADD = tools/libctl.a $(LDADD)
 conform_tests = \
 	tests/conform/conform
 tests_conform_conform_SOURCES = \

@@ -1,4 +1,4 @@
-/* ctl_keys.c - commands on files and directories of a mount: their user.l2fs.* attributes.
+/* ctl_keys.c - looking at files and directories of a mount: ls and info.
  *
  * Single-threaded.
  */
@@ -6,73 +6,51 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
-#define PREFIX "user.l2fs."
-#define VALUE_MAX 65536
-
-/* The value of an attribute, "" when there is none; `buf` has VALUE_MAX + 1 bytes. */
-static bool get(const char *path, const char *name, char *buf)
+static json_t *text_of(const char *s)
 {
-    ssize_t n = lgetxattr(path, name, buf, VALUE_MAX);
+    json_t *v = json_string(s);
 
-    buf[n > 0 ? n : 0] = '\0';
-    return n >= 0;
+    return v ? v : json_string("(not UTF-8)");
 }
 
-static int complain(const char *path, int error)
+static void set_attribute(json_t *row, const char *as, const char *path, const char *name)
 {
-    if (error == ENODATA || error == EOPNOTSUPP)
-        return ctl_fail("%s is not a file of an l2fs mount", path);
-    if (error == EINVAL)
-        return ctl_fail("%s: not allowed; the log of the daemon says what is", path);
-    return ctl_fail("%s: %s", path, strerror(error));
+    json_t *v = ctl_attribute(path, name);
+
+    json_object_set_new(row, as, v ? v : json_string(""));
 }
 
 /* --- ls --- */
 
-struct row {
-    const char *dir, *name;
+/* One row; NULL: the file went meanwhile. */
+static json_t *describe(const char *path, const char *shown)
+{
+    json_t *row;
     struct stat st;
-};
 
-static json_t *attribute(const char *path, const char *name, char *buf)
-{
-    json_t *v = NULL;
-
-    if (get(path, name, buf))
-        v = json_loads(buf, JSON_DECODE_ANY, NULL);
-    if (!v)
-        v = json_string(buf);
-    return v ? v : json_null();
-}
-
-static json_t *describe(const struct row *r, char *buf)
-{
-    char path[PATH_MAX];
-    json_t *row = json_object(), *name = json_string(r->name);
-
-    snprintf(path, sizeof(path), "%s/%s", r->dir, r->name);
-    if (S_ISDIR(r->st.st_mode)) {
+    if (lstat(path, &st))
+        return NULL;
+    row = json_object();
+    if (S_ISDIR(st.st_mode)) {
         json_object_set_new(row, "state", json_string("directory"));
         json_object_set_new(row, "size", json_string(""));
     } else {
-        json_object_set_new(row, "state", attribute(path, PREFIX "state", buf));
-        json_object_set_new(row, "size", json_integer((json_int_t)r->st.st_size));
-        json_object_set_new(row, "tiers", attribute(path, PREFIX "tiers", buf));
+        set_attribute(row, "state", path, CTL_PREFIX "state");
+        json_object_set_new(row, "size", json_integer((json_int_t)st.st_size));
     }
-    json_object_set_new(row, "pin", attribute(path, PREFIX "pin", buf));
-    json_object_set_new(row, "path", name ? name : json_string("(not UTF-8)"));
+    set_attribute(row, "tiers", path, CTL_PREFIX "tiers");
+    set_attribute(row, "pin", path, CTL_PREFIX "pin");
+    json_object_set_new(row, "path", text_of(shown));
     return row;
 }
 
-static int by_path(const struct dirent **a, const struct dirent **b)
+static int by_name(const struct dirent **a, const struct dirent **b)
 {
     return strcmp((*a)->d_name, (*b)->d_name);
 }
@@ -82,135 +60,136 @@ static int is_entry(const struct dirent *e)
     return strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
 }
 
-static json_t *list_directory(const char *dir, char *buf)
+static int list_directory(const char *dir, json_t *rows)
 {
     struct dirent **entries;
-    int n = scandir(dir, &entries, is_entry, by_path);
-    json_t *rows;
+    int n = scandir(dir, &entries, is_entry, by_name);
 
     if (n < 0)
-        return NULL;
-    rows = json_array();
+        return ctl_complain(dir, errno);
     for (int i = 0; i < n; i++) {
-        struct row r = {.dir = dir, .name = entries[i]->d_name};
         char path[PATH_MAX];
+        json_t *row;
 
-        snprintf(path, sizeof(path), "%s/%s", dir, r.name);
-        if (!lstat(path, &r.st)) /* else it went meanwhile */
-            json_array_append_new(rows, describe(&r, buf));
+        snprintf(path, sizeof(path), "%s/%s", dir, entries[i]->d_name);
+        row = describe(path, entries[i]->d_name);
+        if (row)
+            json_array_append_new(rows, row);
         free(entries[i]);
     }
     free(entries);
-    return rows;
+    return CTL_OK;
 }
 
-static void print_rows(const struct ctl *c, json_t *rows)
+static int list_path(const struct ctl *c, const char *arg, json_t *rows)
 {
-    if (c->json) {
-        json_dumpf(rows, stdout, JSON_INDENT(2));
-        putchar('\n');
-    } else {
-        ctl_show_table(rows);
-    }
-}
+    char *path = ctl_path(c, arg);
+    int rc = path ? ctl_check(path) : CTL_FAILED;
+    struct stat st;
 
-int ctl_ls(const struct ctl *c, const char *path)
-{
-    char *buf = malloc(VALUE_MAX + 1), *slash;
-    struct row r = {.dir = ".", .name = path};
-    char copy[PATH_MAX];
-    json_t *rows = NULL;
-    int rc = 0;
-
-    if (!buf)
-        return ctl_fail("out of memory");
-    if (lstat(path, &r.st)) {
-        rc = complain(path, errno);
-    } else if (S_ISDIR(r.st.st_mode)) {
-        rows = list_directory(path, buf);
-        rc = rows ? 0 : complain(path, errno);
-    } else {
-        snprintf(copy, sizeof(copy), "%s", path);
-        slash = strrchr(copy, '/');
-        if (slash) {
-            *slash = '\0';
-            r.dir = slash == copy ? "/" : copy;
-            r.name = slash + 1;
-        }
-        rows = json_pack("[o]", describe(&r, buf));
-    }
-    if (rows)
-        print_rows(c, rows);
-    json_decref(rows);
-    free(buf);
+    if (!rc && lstat(path, &st))
+        rc = ctl_complain(path, errno);
+    else if (!rc && S_ISDIR(st.st_mode))
+        rc = list_directory(path, rows);
+    else if (!rc)
+        json_array_append_new(rows, describe(path, arg));
+    free(path);
     return rc;
 }
 
-/* --- stat --- */
+int ctl_ls(const struct ctl *c, int n, char *args[])
+{
+    json_t *rows = json_array();
+    int rc = n ? CTL_OK : list_path(c, ".", rows);
 
+    for (int i = 0; i < n; i++)
+        rc = ctl_worse(rc, list_path(c, args[i], rows));
+    if (c->json) {
+        ctl_print_json(rows);
+        return rc;
+    }
+    if (json_array_size(rows))
+        ctl_show_table(stdout, rows);
+    json_decref(rows);
+    return rc;
+}
+
+/* --- info --- */
+
+/* Every attribute of ours under its short name, those of engines under their whole. NULL with errno. */
 static json_t *collect(const char *path)
 {
-    char *names = malloc(VALUE_MAX), *buf = malloc(VALUE_MAX + 1);
-    ssize_t n = names && buf ? llistxattr(path, names, VALUE_MAX) : -1;
+    char *names = malloc(CTL_VALUE_MAX);
+    ssize_t n = names ? llistxattr(path, names, CTL_VALUE_MAX) : -1;
     json_t *object = n >= 0 ? json_object() : NULL;
+    int error = errno;
 
     for (char *p = names; n > 0 && p < names + n; p += strlen(p) + 1) {
-        if (!strncmp(p, PREFIX, strlen(PREFIX)))
-            json_object_set_new(object, p + strlen(PREFIX), attribute(path, p, buf));
-        else if (!strncmp(p, "user.", 5))
-            json_object_set_new(object, p, attribute(path, p, buf));
+        bool own = !strncmp(p, CTL_PREFIX, strlen(CTL_PREFIX));
+        json_t *v = own || !strncmp(p, "user.", 5) ? ctl_attribute(path, p) : NULL;
+
+        if (v)
+            json_object_set_new(object, own ? p + strlen(CTL_PREFIX) : p, v);
     }
     free(names);
-    free(buf);
+    errno = error;
     return object;
 }
 
-int ctl_stat(const struct ctl *c, const char *path)
+/* NULL: *rc says why. */
+static json_t *inform(const char *path, int *rc)
 {
-    char mode[8];
+    json_t *all = json_object(), *attributes = NULL;
     struct stat st;
-    json_t *object, *name;
+    char mode[8];
 
-    if (lstat(path, &st))
-        return complain(path, errno);
-    object = collect(path);
-    if (!object)
-        return complain(path, errno);
-    if (!json_object_get(object, S_ISDIR(st.st_mode) ? "pin" : "state")) {
-        json_decref(object);
-        return complain(path, ENODATA);
+    *rc = ctl_check(path);
+    if (!*rc && (lstat(path, &st) || !(attributes = collect(path))))
+        *rc = ctl_complain(path, errno);
+    if (*rc) {
+        json_decref(all);
+        return NULL;
     }
     snprintf(mode, sizeof(mode), "%04o", st.st_mode & 07777u);
-    name = json_string(path);
-    json_object_set_new(object, "path", name ? name : json_string("(not UTF-8)"));
-    json_object_set_new(object, "size", json_integer((json_int_t)st.st_size));
-    json_object_set_new(object, "mode", json_string(mode));
-    if (c->json) {
-        json_dumpf(object, stdout, JSON_INDENT(2));
-        putchar('\n');
-    } else {
-        ctl_show_object(object);
+    json_object_set_new(all, "path", text_of(path));
+    if (!S_ISDIR(st.st_mode)) {
+        json_object_set_new(all, "size", json_integer((json_int_t)st.st_size));
     }
-    json_decref(object);
-    return 0;
+    json_object_set_new(all, "mode", json_string(mode));
+    json_object_set_new(all, "links", json_integer((json_int_t)st.st_nlink));
+    json_object_update(all, attributes);
+    json_decref(attributes);
+    return all;
 }
 
-/* --- pin, evict, warm --- */
-
-int ctl_set(const struct ctl *c, const char *name, const char *value, char *const paths[])
+int ctl_info(const struct ctl *c, int n, char *args[])
 {
-    char attr[64];
-    int rc = 0;
+    json_t *all = json_array(), *one;
+    int rc = CTL_OK;
+    size_t i;
 
-    snprintf(attr, sizeof(attr), PREFIX "%s", name);
-    for (; *paths; paths++) {
-        char *path = ctl_path(c, *paths);
+    for (int k = 0; k < n; k++) {
+        char *path = ctl_path(c, args[k]);
+        int failed = CTL_FAILED;
 
-        if (!path)
-            return 1;
-        if (lsetxattr(path, attr, value, strlen(value), 0))
-            rc = complain(path, errno);
+        one = path ? inform(path, &failed) : NULL;
+        if (one)
+            json_array_append_new(all, one);
+        else
+            rc = ctl_worse(rc, failed);
         free(path);
     }
+    if (c->json) { /* one path: one object */
+        one = n == 1 ? json_incref(json_array_get(all, 0)) : json_incref(all);
+        if (one)
+            ctl_print_json(one);
+    } else {
+        json_array_foreach(all, i, one)
+        {
+            fputs(i ? "\n" : "", stdout);
+            ctl_show_object(one);
+        }
+    }
+    json_decref(all);
     return rc;
 }

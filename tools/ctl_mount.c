@@ -1,4 +1,4 @@
-/* ctl_mount.c - finds the mount that is meant, and reads the files below its .l2fs.
+/* ctl_mount.c - finds the mount that is meant, and reads files below its .l2fs and attributes.
  *
  * Single-threaded.
  */
@@ -8,9 +8,11 @@
 #include <limits.h>
 #include <mntent.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define FUSE_TYPE "fuse.l2fs"
@@ -24,7 +26,40 @@ int ctl_fail(const char *fmt, ...)
     vfprintf(stderr, fmt, ap);
     va_end(ap);
     fputc('\n', stderr);
-    return 1;
+    return CTL_FAILED;
+}
+
+int ctl_complain(const char *path, int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR: ctl_fail("%s: there is no such key or directory", path); return CTL_MISSING;
+    case ENODATA:
+    case EOPNOTSUPP: ctl_fail("%s is not on an l2fs mount", path); return CTL_MISSING;
+    case ENOTCONN:
+        ctl_fail("%s: the daemon of this mount is gone; mount again", path);
+        return CTL_MISSING;
+    case EINVAL: return ctl_fail("%s: not allowed; the log of the daemon says what is", path);
+    case EACCES:
+    case EPERM: return ctl_fail("%s: %s; are you its owner, or root?", path, strerror(error));
+    default: return ctl_fail("%s: %s", path, strerror(error));
+    }
+}
+
+int ctl_check(const char *path)
+{
+    struct statfs fs;
+
+    if (statfs(path, &fs))
+        return ctl_complain(path, errno);
+    if (fs.f_type != FUSE_SUPER_MAGIC || lgetxattr(path, CTL_PREFIX "pin", NULL, 0) < 0)
+        return ctl_complain(path, ENODATA);
+    return CTL_OK;
+}
+
+int ctl_worse(int a, int b)
+{
+    return a == CTL_FAILED || b == CTL_FAILED ? CTL_FAILED : MAX(a, b);
 }
 
 /* `path` is `dir` or below it. */
@@ -97,39 +132,65 @@ char *ctl_path(const struct ctl *c, const char *arg)
     return path;
 }
 
+const char *ctl_shown(const struct ctl *c, const char *path)
+{
+    size_t n = c->mount ? strlen(c->mount) : 0;
+
+    if (n && !strncmp(path, c->mount, n) && path[n] == '/')
+        path += n + strspn(path + n, "/");
+    while (path[0] == '.' && path[1] == '/')
+        path += 2;
+    return path;
+}
+
 /* Everything up to the end of the file. */
 static char *read_all(FILE *f)
 {
     char *text = NULL, block[16384];
     size_t len = 0, n;
     FILE *out = open_memstream(&text, &len);
+    int error;
 
     if (!out)
         return NULL;
     while ((n = fread(block, 1, sizeof(block), f)) > 0)
         fwrite(block, 1, n, out);
-    if (fclose(out) || ferror(f)) {
-        free(text);
+    error = ferror(f) ? errno : 0;
+    if (fclose(out) && !error)
+        error = ENOMEM;
+    if (!error)
+        return text;
+    free(text);
+    errno = error;
+    return NULL;
+}
+
+char *ctl_read_quietly(const char *mount, const char *name)
+{
+    char path[PATH_MAX];
+    char *text = NULL;
+    int error;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/.l2fs/%s", mount, name);
+    f = fopen(path, "re");
+    if (!f)
         return NULL;
-    }
+    text = read_all(f);
+    error = errno;
+    fclose(f);
+    errno = error;
     return text;
 }
 
 char *ctl_read(const char *mount, const char *name)
 {
-    char path[PATH_MAX];
-    char *text = NULL;
-    FILE *f;
+    char *text = ctl_read_quietly(mount, name), path[PATH_MAX];
 
-    snprintf(path, sizeof(path), "%s/.l2fs/%s", mount, name);
-    f = fopen(path, "re");
-    if (f) {
-        text = read_all(f);
-        fclose(f);
+    if (!text) {
+        snprintf(path, sizeof(path), "%s/.l2fs/%s", mount, name);
+        ctl_complain(path, errno);
     }
-    if (!text)
-        ctl_fail("%s: %s%s", path, strerror(errno),
-                 errno == ENOTCONN ? "; the daemon is gone, mount again" : "");
     return text;
 }
 
@@ -146,4 +207,29 @@ json_t *ctl_read_json(const char *mount, const char *name)
         ctl_fail("%s/.l2fs/%s: line %d: %s", mount, name, where.line, where.text);
     free(text);
     return value;
+}
+
+json_t *ctl_attribute(const char *path, const char *name)
+{
+    char *buf = malloc(CTL_VALUE_MAX + 1);
+    ssize_t n = buf ? lgetxattr(path, name, buf, CTL_VALUE_MAX) : -1;
+    json_t *v = NULL;
+
+    if (n >= 0) {
+        buf[n] = '\0';
+        v = *buf == '{' || *buf == '[' ? json_loads(buf, 0, NULL) : NULL;
+        if (!v)
+            v = json_string(buf);
+        if (!v)
+            v = json_string("(not UTF-8)");
+    }
+    free(buf);
+    return v;
+}
+
+void ctl_print_json(json_t *value)
+{
+    json_dumpf(value, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(value);
 }

@@ -5,32 +5,16 @@
  */
 #include "ctl.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define COLUMNS_MAX 32
 #define WIDE 14 /* columns that no terminal has room for */
 
-const char *ctl_size(double bytes, char *buf, size_t len)
-{
-    static const char units[] = "\0KMGTPE";
-    const char *unit = units;
-
-    while (bytes >= 1024 && unit[1]) {
-        bytes /= 1024;
-        unit++;
-    }
-    if (*unit)
-        snprintf(buf, len, bytes < 10 ? "%.2f%c" : "%.1f%c", bytes, *unit);
-    else
-        snprintf(buf, len, "%.0f", bytes);
-    return buf;
-}
-
 static bool is_bytes(const char *name)
 {
-    static const char *const names[] = {"capacity", "used", "promised", "size", "l1", "max_object"};
+    static const char *const names[] = {"capacity", "used",       "promised", "size",
+                                        "l1",       "max_object", "quota"};
     size_t n = strlen(name);
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -40,18 +24,12 @@ static bool is_bytes(const char *name)
     return n >= 5 && !strcmp(name + n - 5, "bytes");
 }
 
-static void put_duration(FILE *out, long long s)
+static bool is_seconds(const char *name)
 {
-    if (s >= 86400)
-        fprintf(out, "%lldd ", s / 86400);
-    if (s >= 3600)
-        fprintf(out, "%lldh ", s / 3600 % 24);
-    if (s >= 60)
-        fprintf(out, "%lldm ", s / 60 % 60);
-    fprintf(out, "%llds", s % 60);
-}
+    size_t n = strlen(name);
 
-static void put_value(FILE *out, const char *name, json_t *v);
+    return n > 2 && !strcmp(name + n - 2, "_s");
+}
 
 static void put_list(FILE *out, const char *name, json_t *list)
 {
@@ -63,11 +41,11 @@ static void put_list(FILE *out, const char *name, json_t *list)
     json_array_foreach(list, i, item)
     {
         fputs(i ? "," : "", out);
-        put_value(out, name, item);
+        ctl_put_value(out, name, item);
     }
 }
 
-static void put_members(FILE *out, json_t *object)
+void ctl_put_members(FILE *out, json_t *object)
 {
     const char *name, *separator = "";
     json_t *v;
@@ -75,13 +53,12 @@ static void put_members(FILE *out, json_t *object)
     json_object_foreach(object, name, v)
     {
         fprintf(out, "%s%s=", separator, name);
-        put_value(out, name, v);
+        ctl_put_value(out, name, v);
         separator = " ";
     }
 }
 
-/* Text as it stands, but nothing that a terminal would obey. */
-static void put_text(FILE *out, const char *s)
+void ctl_put_text(FILE *out, const char *s)
 {
     for (; *s; s++) {
         if ((unsigned char)*s < 0x20 || *s == 0x7f)
@@ -91,18 +68,18 @@ static void put_text(FILE *out, const char *s)
     }
 }
 
-static void put_value(FILE *out, const char *name, json_t *v)
+void ctl_put_value(FILE *out, const char *name, json_t *v)
 {
     char buf[32];
 
     if (json_is_string(v))
-        put_text(out, *json_string_value(v) ? json_string_value(v) : "-");
+        ctl_put_text(out, *json_string_value(v) ? json_string_value(v) : "-");
     else if (json_is_boolean(v))
         fputs(json_is_true(v) ? "yes" : "no", out);
     else if (json_is_integer(v) && is_bytes(name))
         fputs(ctl_size(json_number_value(v), buf, sizeof(buf)), out);
-    else if (json_is_integer(v) && !strcmp(name, "uptime_s"))
-        put_duration(out, json_integer_value(v));
+    else if (json_is_integer(v) && is_seconds(name))
+        fputs(ctl_duration((uint64_t)json_integer_value(v), buf, sizeof(buf)), out);
     else if (json_is_integer(v))
         fprintf(out, "%lld", (long long)json_integer_value(v));
     else if (json_is_real(v))
@@ -110,7 +87,7 @@ static void put_value(FILE *out, const char *name, json_t *v)
     else if (json_is_array(v))
         put_list(out, name, v);
     else if (json_is_object(v))
-        put_members(out, v);
+        ctl_put_members(out, v);
     else
         fputc('-', out);
 }
@@ -123,7 +100,7 @@ static char *value_text(const char *name, json_t *v)
     FILE *out = open_memstream(&text, &len);
 
     if (out) {
-        put_value(out, name, v);
+        ctl_put_value(out, name, v);
         fclose(out);
     }
     if (!text)
@@ -188,7 +165,7 @@ void ctl_show_object(json_t *object)
         if (json_object_size(json_array_get(v, 0)) > WIDE)
             show_rows(v);
         else
-            ctl_show_table(v);
+            ctl_show_table(stdout, v);
     }
 }
 
@@ -227,20 +204,43 @@ static void measure(struct columns *c, json_t *row)
     }
 }
 
-static void show_row(const struct columns *c, json_t *row)
+/* Numbers stand at the right end of their column. */
+static void show_cell(FILE *out, const char *text, int width, bool right, bool last)
+{
+    if (right)
+        fprintf(out, "%*s", width, text);
+    else if (last)
+        fputs(text, out);
+    else
+        fprintf(out, "%-*s", width, text);
+    fputs(last ? "\n" : "  ", out);
+}
+
+static void show_row(FILE *out, const struct columns *c, json_t *row)
 {
     for (size_t i = 0; i < c->n; i++) {
-        char *text = value_text(c->names[i], json_object_get(row, c->names[i]));
+        json_t *v = json_object_get(row, c->names[i]);
+        char *text = value_text(c->names[i], v);
 
-        if (i + 1 < c->n)
-            printf("%-*s  ", (int)c->widths[i], text);
-        else
-            printf("%s\n", text);
+        show_cell(out, text, (int)c->widths[i], json_is_number(v), i + 1 == c->n);
         free(text);
     }
 }
 
-void ctl_show_table(json_t *rows)
+static bool is_number_column(json_t *rows, const char *name)
+{
+    size_t i;
+    json_t *row;
+
+    json_array_foreach(rows, i, row)
+    {
+        if (!json_is_number(json_object_get(row, name)))
+            return false;
+    }
+    return true;
+}
+
+void ctl_show_table(FILE *out, json_t *rows)
 {
     struct columns c = {0};
     size_t i;
@@ -255,25 +255,29 @@ void ctl_show_table(json_t *rows)
         c.widths[i] = strlen(c.names[i]);
     json_array_foreach(rows, i, row) measure(&c, row);
     for (i = 0; i < c.n; i++)
-        printf(i + 1 < c.n ? "%-*s  " : "%.*s%s\n", (int)c.widths[i], c.names[i], "");
-    json_array_foreach(rows, i, row) show_row(&c, row);
+        show_cell(out, c.names[i], (int)c.widths[i], is_number_column(rows, c.names[i]),
+                  i + 1 == c.n);
+    json_array_foreach(rows, i, row) show_row(out, &c, row);
 }
 
-void ctl_show_event(const char *line)
+void ctl_show_event(FILE *out, json_t *event)
 {
-    json_t *event = json_loads(line, 0, NULL);
     const char *when = json_string_value(json_object_get(event, "time"));
     const char *what = json_string_value(json_object_get(event, "event"));
+    json_t *rest = json_copy(event), *key;
 
-    if (!what) {
-        fputs(line, stdout);
-    } else {
-        printf("%s %-10s ", when ? when : "-", what);
-        json_object_del(event, "seq");
-        json_object_del(event, "time");
-        json_object_del(event, "event");
-        put_members(stdout, event);
-        putchar('\n');
-    }
-    json_decref(event);
+    json_object_del(rest, "seq");
+    json_object_del(rest, "time");
+    json_object_del(rest, "event");
+    key = json_incref(json_object_get(rest, "key"));
+    json_object_del(rest, "key");
+    fprintf(out, "%s %-12s ", when ? when : "-", what ? what : "-");
+    if (key)
+        ctl_put_value(out, "key", key);
+    if (key && json_object_size(rest))
+        fputs("  ", out);
+    ctl_put_members(out, rest);
+    fputc('\n', out);
+    json_decref(key);
+    json_decref(rest);
 }

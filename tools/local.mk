@@ -4,15 +4,26 @@
 #   tools_l2fsctl_LDADD = $(L2FS_LIBS)
 # Man pages: dist_man_MANS += tools/man/mount.l2fs.8
 
-# Talks to a mount through files and xattrs alone, so it does not link libl2fs.a.
+# Talks to a mount through files and xattrs alone; of libl2fs.a only the clock, the units and the texts.
 bin_PROGRAMS += tools/l2fsctl
-tools_l2fsctl_SOURCES = \
+noinst_LIBRARIES += tools/libctl.a
+tools_libctl_a_SOURCES = \
 	tools/ctl.h \
+	tools/ctl_adapters.c \
+	tools/ctl_events.c \
 	tools/ctl_keys.c \
 	tools/ctl_mount.c \
+	tools/ctl_rates.c \
+	tools/ctl_rates.h \
+	tools/ctl_set.c \
 	tools/ctl_show.c \
-	tools/l2fsctl.c
-tools_l2fsctl_LDADD = $(JANSSON_LIBS)
+	tools/ctl_status.c \
+	tools/ctl_text.c \
+	tools/ctl_top.c \
+	tools/ctl_verbs.c \
+	tools/ctl_warm.c
+tools_l2fsctl_SOURCES = tools/l2fsctl.c
+tools_l2fsctl_LDADD = tools/libctl.a libl2fs.a $(JANSSON_LIBS)
 
 # Measures a mount against a plain tmpfs, and with --cost an instance of its own.
 bin_PROGRAMS += tools/l2bench

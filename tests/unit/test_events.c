@@ -93,6 +93,83 @@ START_TEST(lines)
 }
 END_TEST
 
+/* Names of the kept events about `key`, in order. */
+static char *history_of(struct core_rig *r, const char *key)
+{
+    struct text names = {0}, all = {0};
+    char *p;
+
+    events_history(r->fs->events, &all);
+    for (p = all.data; p && *p;) {
+        json_t *line = take_line(&p);
+        const char *of = json_string_value(json_object_get(line, "key"));
+
+        if (of && !strcmp(of, key))
+            text_printf(&names, "%s ", json_string_value(json_object_get(line, "event")));
+        json_decref(line);
+    }
+    text_fini(&all);
+    text_puts(&names, "");
+    return text_steal(&names, NULL);
+}
+
+static void assert_history(struct core_rig *r, const char *key, const char *names)
+{
+    char *found = history_of(r, key);
+
+    ck_assert_str_eq(found ? found : "", names);
+    free(found);
+}
+
+START_TEST(life_of_a_key)
+{
+    struct core_rig r;
+    char buf[16384];
+
+    core_open(&r, CORE_MOCK);
+    core_write(&r, "key", "0123456789", 10);
+    core_wait_attr(&r, "key", "user.l2fs.store", "mock=stored");
+    ck_assert_int_eq(core_set(&r, "key", "user.l2fs.pin", "hard"), 0);
+    ck_assert_int_eq(core_set(&r, "key", "user.l2fs.pin", "none"), 0);
+    ck_assert_int_eq(core_set(&r, "key", "user.l2fs.pin", "none"), 0);
+    ck_assert_int_eq(core_set(&r, "key", "user.l2fs.evict", "1"), 0);
+    ck_assert_int_eq(core_read(&r, "key", buf, sizeof(buf)), 10);
+    ck_assert_int_eq(vfs_unlink(r.fs, vfs_root(r.fs), "key"), 0);
+    assert_history(&r, "key", "published stored pinned unpinned evict loaded removed ");
+    ck_assert_int_gt(core_read(&r, ".l2fs/history", buf, sizeof(buf)), 300);
+    core_close(&r);
+}
+END_TEST
+
+/* What is written under a temporary name is published by its rename or its link. */
+START_TEST(final_names)
+{
+    struct core_rig r;
+    struct vfs_rename rename = {.from = "a.tmp", .to = "a"};
+    struct inode *sync, *inode;
+
+    core_open(&r, CORE_MOCK);
+    core_write(&r, "a.tmp", "x", 1);
+    core_write(&r, "b.tmp", "y", 1);
+    assert_history(&r, "a.tmp", "");
+    rename.from_dir = rename.to_dir = vfs_root(r.fs);
+    ck_assert_int_eq(vfs_rename(r.fs, &rename, &sync), 0);
+    inode = core_lookup(&r, "b.tmp");
+    ck_assert_int_eq(vfs_link(r.fs, inode, vfs_root(r.fs), "b", NULL), 0);
+    core_forget(&r, inode);
+    core_forget(&r, inode);
+    core_wait_attr(&r, "a", "user.l2fs.store", "mock=stored");
+    core_wait_attr(&r, "b", "user.l2fs.store", "mock=stored");
+    assert_history(&r, "a.tmp", "");
+    assert_history(&r, "a", "published stored ");
+    assert_history(&r, "b", "published stored ");
+    rename = (struct vfs_rename){vfs_root(r.fs), "a", vfs_root(r.fs), "c", 0};
+    ck_assert_int_eq(vfs_rename(r.fs, &rename, &sync), 0);
+    assert_history(&r, "a", "published stored renamed ");
+    core_close(&r);
+}
+END_TEST
+
 START_TEST(small_reads_give_every_byte)
 {
     struct core_rig r;
@@ -252,6 +329,7 @@ int main(void)
 
     suite_add_loop(s, "quoting", TESTS(quoting), ARRAY_SIZE(quotes));
     suite_add(s, "reading", TESTS(lines, small_reads_give_every_byte, lapped));
+    suite_add(s, "names", TESTS(life_of_a_key, final_names));
     suite_add(s, "waiting", TESTS(waits_for_the_next, polls));
     suite_add(s, "errors", TESTS(errors_are_kept));
     return suite_run(s);

@@ -1,0 +1,184 @@
+/* ctl_status.c - the screen of `l2fsctl status`.
+ *
+ * Single-threaded. Members of .l2fs/status that have no place in the screen are shown behind those
+ * that have, so what a newer daemon adds is seen, and what an older one lacks is left out.
+ */
+#include "ctl.h"
+
+#include <stdlib.h>
+
+#define BAR 30
+#define LABEL 10
+
+/* What is left of an object, behind what was shown of it. */
+static void put_rest(FILE *out, json_t *object)
+{
+    const char *name;
+    json_t *v;
+
+    json_object_foreach(object, name, v)
+    {
+        if (json_is_object(v) || (json_is_array(v) && json_is_object(json_array_get(v, 0))))
+            continue;
+        fprintf(out, ", %s ", name);
+        ctl_put_value(out, name, v);
+    }
+    fputc('\n', out);
+}
+
+static const char *const sections[][2] = {
+    {"l1",
+     "{used} of {capacity} used|, {promised} promised to writers|, {residents} objects|, evicts "
+     "above {watermark}|, {ratio} at a time|, {policy}|, in {staging}"},
+    {"objects", "{files} files| in {directories} directories|, {unstored} not stored yet|, "
+                "{unstored_bytes} to store"},
+    {"store",
+     "{queued} queued|, {in_flight} under way| ({in_flight_bytes} bytes)|, {retrying} to be "
+     "tried again|, {failed} given up"},
+    {"load", "{active} under way|, {queued} queued"},
+};
+
+/* One line made of a section of the status; takes the section out of it. */
+static void put_section(FILE *out, json_t *status, const char *section, const char *pieces)
+{
+    json_t *object = json_incref(json_object_get(status, section));
+
+    if (json_is_object(object)) {
+        fprintf(out, "%-*s", LABEL, section);
+        ctl_fill(out, pieces, object);
+        put_rest(out, object);
+        json_object_del(status, section);
+    }
+    json_decref(object);
+}
+
+static double number_of(json_t *object, const char *name)
+{
+    return json_number_value(json_object_get(object, name));
+}
+
+static void put_l1_bar(FILE *out, json_t *l1)
+{
+    double capacity = number_of(l1, "capacity");
+    char bar[BAR + 3];
+
+    if (capacity <= 0)
+        return;
+    fprintf(out, "%-*s%s %.0f%%\n", LABEL, "memory",
+            ctl_bar(number_of(l1, "used") / capacity, number_of(l1, "watermark"), BAR, bar,
+                    sizeof(bar)),
+            100 * number_of(l1, "used") / capacity);
+}
+
+/* --- the screen --- */
+
+static void put_title(FILE *out, const char *title)
+{
+    fprintf(out, "\n%s\n", title);
+}
+
+static void put_tiers(FILE *out, json_t *status)
+{
+    json_t *rows = json_array(), *tier;
+    size_t i;
+
+    json_array_foreach(json_object_get(status, "tiers"), i, tier)
+    {
+        json_array_append_new(rows, ctl_tier_row(tier));
+    }
+    if (json_array_size(rows)) {
+        put_title(out, "tiers");
+        ctl_show_table(out, rows);
+    }
+    json_object_del(status, "tiers");
+    json_decref(rows);
+}
+
+static void put_sentences(FILE *out, json_t *list)
+{
+    size_t i;
+    json_t *sentence;
+
+    json_array_foreach(list, i, sentence)
+    {
+        fputs("  ", out);
+        ctl_put_value(out, "", sentence);
+        fputc('\n', out);
+    }
+}
+
+static void put_errors(FILE *out, json_t *errors)
+{
+    json_t *event;
+    size_t i;
+
+    if (json_array_size(errors))
+        put_title(out, "last errors");
+    json_array_foreach(errors, i, event) ctl_show_event(out, event);
+}
+
+/* Sections and lists that are not known here. */
+static void put_others(FILE *out, json_t *status)
+{
+    json_t *copy = json_copy(status), *v;
+    const char *name;
+
+    json_object_foreach(copy, name, v)
+    {
+        if (json_is_object(v))
+            put_section(out, status, name, "");
+    }
+    json_object_foreach(copy, name, v)
+    {
+        if (!json_array_size(v))
+            continue;
+        put_title(out, name);
+        if (json_is_object(json_array_get(v, 0)))
+            ctl_show_table(out, v);
+        else
+            put_sentences(out, v);
+    }
+    json_decref(copy);
+}
+
+void ctl_show_status(FILE *out, const char *mount, json_t *status)
+{
+    bool healthy = json_is_true(json_object_get(status, "is_healthy"));
+    json_t *errors;
+
+    fprintf(out, "%s: %s", mount, healthy ? "healthy" : "NOT HEALTHY");
+    ctl_fill(out, "| ({name})|, {mode}|, up {uptime_s}|, l2fs {version}|\n", status);
+    json_object_del(status, "is_healthy");
+    put_sentences(out, json_object_get(status, "health"));
+    json_object_del(status, "health");
+    put_l1_bar(out, json_object_get(status, "l1"));
+    json_object_del(json_object_get(status, "l1"), "own_mount");
+    for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
+        put_section(out, status, sections[i][0], sections[i][1]);
+    ctl_fill(out, "waiters   {waiters} requests wait for memory, a writer or a load\n", status);
+    put_tiers(out, status);
+    errors = json_incref(json_object_get(status, "errors"));
+    json_object_del(status, "errors");
+    put_others(out, status);
+    put_errors(out, errors);
+    json_decref(errors);
+}
+
+int ctl_status(const struct ctl *c, int n, char *args[])
+{
+    char *mount = ctl_find_mount(c);
+    json_t *status = mount ? ctl_read_json(mount, "status") : NULL;
+    int rc = CTL_MISSING;
+
+    if (status) {
+        rc = json_is_true(json_object_get(status, "is_healthy")) ? CTL_OK : CTL_FAILED;
+        if (c->json)
+            ctl_print_json(status);
+        else
+            ctl_show_status(stdout, mount, status);
+        if (!c->json)
+            json_decref(status);
+    }
+    free(mount);
+    return rc;
+}
