@@ -43,7 +43,7 @@ void evict_tell(struct l2fs *fs, const struct evict_place *p, const char *key, e
     text_puts(&detail, "\"from\":");
     events_quote(&detail, p->name);
     text_printf(&detail, ",\"why\":\"%s\"", cause_names[why]);
-    events_add(fs, "evict", key, detail.data);
+    events_add(fs, "evicted", key, detail.data);
     text_fini(&detail);
 }
 

@@ -78,7 +78,7 @@ static void set_count(json_t *object, const char *name, uint64_t value)
 
 int status_print_json(json_t *value, struct text *out)
 {
-    char *s = value ? json_dumps(value, JSON_INDENT(2)) : NULL;
+    char *s = value ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
 
     json_decref(value);
     if (!s)

@@ -134,6 +134,7 @@ int ctl_unpin(const struct ctl *c, int n, char *args[]);
 int ctl_evict(const struct ctl *c, int n, char *args[]);
 int ctl_retry(const struct ctl *c, int n, char *args[]);
 int ctl_unlock(const struct ctl *c, int n, char *args[]);
+int ctl_quota(const struct ctl *c, int n, char *args[]);
 int ctl_warm(const struct ctl *c, int n, char *args[]); /* ctl_warm.c */
 
 #endif

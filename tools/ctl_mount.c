@@ -229,7 +229,7 @@ json_t *ctl_attribute(const char *path, const char *name)
 
 void ctl_print_json(json_t *value)
 {
-    json_dumpf(value, stdout, JSON_INDENT(2));
+    json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(value);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/xattr.h>
 
 #include "units.h"
@@ -127,4 +128,47 @@ int ctl_unlock(const struct ctl *c, int n, char *args[])
         return CTL_USAGE;
     }
     return carry_out_all(c, &o, n, args);
+}
+
+/* --- quota --- */
+
+static int show_quota(const struct ctl *c, const char *dir, const char *path)
+{
+    json_t *quota = ctl_attribute(path, CTL_PREFIX "quota"), *name = json_string(dir);
+    json_t *row = json_object();
+    struct statvfs st;
+
+    if (!quota || statvfs(path, &st)) {
+        json_decref(quota);
+        json_decref(name);
+        json_decref(row);
+        return ctl_fail("%s: not a directory of this mount", dir);
+    }
+    json_object_set_new(row, "path", name ? name : json_string("(not UTF-8)"));
+    json_object_set_new(row, "quota", quota);
+    json_object_set_new(
+        row, "used",
+        json_integer((json_int_t)(st.f_blocks - st.f_bfree) * (json_int_t)st.f_frsize));
+    json_object_set_new(row, "available",
+                        json_integer((json_int_t)st.f_bavail * (json_int_t)st.f_frsize));
+    if (c->json) {
+        ctl_print_json(row);
+        return CTL_OK;
+    }
+    ctl_show_object(row);
+    json_decref(row);
+    return CTL_OK;
+}
+
+int ctl_quota(const struct ctl *c, int n, char *args[])
+{
+    struct order o = {CTL_PREFIX "quota", n > 1 ? args[1] : NULL, "quota set", "it is in use",
+                      "a quota is none or a size such as 100G, of a directory"};
+    char *path = ctl_path(c, args[0]);
+    int rc = path ? ctl_check(path) : CTL_FAILED;
+
+    if (!rc)
+        rc = n > 1 ? carry_out_all(c, &o, 1, args) : show_quota(c, args[0], path);
+    free(path);
+    return rc;
 }

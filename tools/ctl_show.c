@@ -14,7 +14,7 @@
 static bool is_bytes(const char *name)
 {
     static const char *const names[] = {"capacity", "used",       "promised", "size",
-                                        "l1",       "max_object", "quota"};
+                                        "l1",       "max_object", "quota",    "available"};
     size_t n = strlen(name);
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {

@@ -10,6 +10,14 @@
 #define BAR 30
 #define LABEL 10
 
+/* Nothing to tell: what is not known here is shown when it is something. */
+static bool is_dull(json_t *v)
+{
+    return json_is_object(v) || json_is_null(v) || json_is_false(v) ||
+           (json_is_number(v) && json_number_value(v) == 0) ||
+           (json_is_array(v) && !json_array_size(v));
+}
+
 /* What is left of an object, behind what was shown of it. */
 static void put_rest(FILE *out, json_t *object)
 {
@@ -18,7 +26,7 @@ static void put_rest(FILE *out, json_t *object)
 
     json_object_foreach(object, name, v)
     {
-        if (json_is_object(v) || (json_is_array(v) && json_is_object(json_array_get(v, 0))))
+        if (is_dull(v) || (json_is_array(v) && json_is_object(json_array_get(v, 0))))
             continue;
         fprintf(out, ", %s ", name);
         ctl_put_value(out, name, v);
@@ -34,7 +42,7 @@ static const char *const sections[][2] = {
                 "{unstored_bytes} to store"},
     {"store",
      "{queued} queued|, {in_flight} under way| ({in_flight_bytes} bytes)|, {retrying} to be "
-     "tried again|, {failed} given up"},
+     "tried again|, {given_up} given up"},
     {"load", "{active} under way|, {queued} queued"},
 };
 

@@ -113,7 +113,7 @@ static void print_sample(struct top *t, FILE *out, const struct ctl_sample *now)
 
     if (t->c->json) {
         json_object_set(rates, "status", now->status);
-        json_dumpf(rates, out, JSON_COMPACT);
+        json_dumpf(rates, out, JSON_COMPACT | JSON_REAL_PRECISION(6));
         fputc('\n', out);
     } else {
         ctl_show_rates(out, t->mount, now, rates);

@@ -65,6 +65,8 @@ const struct ctl_verb ctl_verbs[] = {
      "Only what is stored, closed and not pinned leaves.", NULL, ctl_evict},
     {"pin", NULL, "PATH...", 1, INT32_MAX, "keep keys in memory", NULL, pin_options, ctl_pin},
     {"unpin", NULL, "PATH...", 1, INT32_MAX, "let keys go again", NULL, NULL, ctl_unpin},
+    {"quota", NULL, "DIR [SIZE|none]", 1, 2, "how much a directory may hold",
+     "Without SIZE: what it may hold and holds. A quota is set by root.", NULL, ctl_quota},
     {"retry", NULL, "PATH...", 1, INT32_MAX, "store again what a tier refused",
      "Keys, or what directories hold, that a tier failed to store or was given up for.", NULL,
      ctl_retry},

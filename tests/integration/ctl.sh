@@ -37,7 +37,7 @@ ends 2 frobnicate
 assert_match "$(cat .err)" '*frobnicate: no such command*'
 ends 2 statsu
 assert_match "$(cat .err)" '*did you mean status?*'
-for verb in info evict pin unpin warm; do
+for verb in info evict pin unpin warm retry unlock quota; do
     ends 2 $verb
     assert_match "$(cat .err)" '*needs a *'
 done
@@ -123,6 +123,25 @@ assert_match "$(cat .out)" '*2 loaded *1 no such key*'
 ends 0 -m "$MNT" warm --timeout 30s .
 ends 1 warm --from "$WORK/no-list"
 
+say "retry, unlock"
+ends 0 -m "$MNT" retry two dir
+ends 2 -m "$MNT" unlock two
+assert_match "$(cat .err)" '*say --force*'
+ends 0 -m "$MNT" pin two --hard
+if [ "$(id -u)" -eq 0 ]; then
+    ends 0 -m "$MNT" unlock --force two
+    assert_eq "$(attr "$MNT/two" user.l2fs.pin)" none
+fi
+
+say "quota"
+assert_match "$("$C" -m "$MNT" quota dir)" '*quota *none*'
+ends 0 -m "$MNT" quota dir 10M
+assert_eq "$("$C" -m "$MNT" quota dir --json | jq -r '.quota, .available > 0' | tr '\n' ' ')" "10M true "
+ends 1 -m "$MNT" quota dir much
+assert_match "$(cat .err)" '*a quota is none or a size*'
+ends 0 -m "$MNT" quota dir none
+ends 3 -m "$MNT" quota missing
+
 say "events"
 "$C" -m "$MNT" events -f >followed 2>&1 &
 follower=$!
@@ -144,7 +163,7 @@ wait_for 20 seen ' expired  *new'
 kill $follower
 wait $follower || true
 awk '$3 == "new" { printf "%s ", $2 }' followed >names
-assert_match "$(cat names)" 'published stored evict* loaded pinned unpinned expired '
+assert_match "$(cat names)" 'published stored evicted loaded pinned unpinned expired '
 wait $once || fail "events --once: $(cat once)"
 assert_eq "$(jq -r '.event + " " + .key' once)" "loaded new"
 assert_eq "$("$C" -m "$MNT" events --type expired,pinned --json 'new' | jq -r .event | tr '\n' ' ')" "pinned expired "

@@ -14,6 +14,19 @@ sed -n '/^\.SH COMMANDS/,/^\.SH OPTIONS/p' "$man/l2fsctl.1" |
     sed -n '/^\.TP/{n;s/^\.[A-Z]* \([a-z]*\).*/\1/p;}' | sort >man.names
 diff help.names man.names || fail "l2fsctl.1 and l2fsctl -h name different commands"
 
+# The names of events: the second argument of these two.
+need python3
+cat "$SRCDIR"/fs/*.c | python3 -c '
+import re, sys
+for call in re.findall(r"\b(?:events_add|file_event_error)\([^,;]+,([^,;]+),", sys.stdin.read()):
+    for name in re.findall(r"\"([^\"]+)\"", call):
+        print(name)
+' | sort -u >event.names
+sed -n '/^\.SH EVENTS/,/^\.SH/p' "$man/l2fs.5" |
+    sed -n '/^\.TP/{n;s/^\.[A-Z]* //;s/ *" *, *" */ /g;p;}' | tr ' ' '\n' | sort >man.names
+[ "$(wc -l <event.names)" -ge 10 ] || fail "no names of events found in fs"
+diff event.names man.names || fail "l2fs.5 and fs/*.c name different events"
+
 need man groff
 for page in "$man"/*.[1-9]; do
     MANROFFSEQ='' MANWIDTH=100 man --warnings -E UTF-8 -l -Tutf8 "$page" 2>errors >/dev/null

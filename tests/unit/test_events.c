@@ -135,7 +135,7 @@ START_TEST(life_of_a_key)
     ck_assert_int_eq(core_set(&r, "key", "user.l2fs.evict", "1"), 0);
     ck_assert_int_eq(core_read(&r, "key", buf, sizeof(buf)), 10);
     ck_assert_int_eq(vfs_unlink(r.fs, vfs_root(r.fs), "key"), 0);
-    assert_history(&r, "key", "published stored pinned unpinned evict loaded removed ");
+    assert_history(&r, "key", "published stored pinned unpinned evicted loaded removed ");
     ck_assert_int_gt(core_read(&r, ".l2fs/history", buf, sizeof(buf)), 300);
     core_close(&r);
 }
