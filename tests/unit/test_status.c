@@ -193,7 +193,7 @@ START_TEST(listings)
     ck_assert_ptr_nonnull(strstr(names, "key"));
     free(names);
     names = list(&r, ".l2fs");
-    ck_assert_ptr_nonnull(strstr(names, "status metrics config victims events adapters"));
+    ck_assert_ptr_nonnull(strstr(names, "status metrics config victims events history adapters"));
     free(names);
     names = list(&r, ".l2fs/adapters/mock");
     ck_assert_ptr_nonnull(strstr(names, "status usage"));
