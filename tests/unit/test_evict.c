@@ -423,9 +423,9 @@ START_TEST(events_say_why)
     ck_assert_int_eq(vfsrig_evict(&r, "k32"), 0);
     read_events(h, lines, sizeof(lines));
     vfsrig_close(&r, h);
-    ck_assert_ptr_nonnull(strstr(lines, "\"event\":\"evict\",\"key\":\"k0\",\"from\":\"l1\","
+    ck_assert_ptr_nonnull(strstr(lines, "\"event\":\"evicted\",\"key\":\"k0\",\"from\":\"l1\","
                                         "\"why\":\"watermark\"}"));
-    ck_assert_ptr_nonnull(strstr(lines, "\"event\":\"evict\",\"key\":\"k32\",\"from\":\"l1\","
+    ck_assert_ptr_nonnull(strstr(lines, "\"event\":\"evicted\",\"key\":\"k32\",\"from\":\"l1\","
                                         "\"why\":\"asked\"}"));
     ck_assert_int_eq(evicted(CAUSE_ASKED), 1);
 }
