@@ -131,10 +131,13 @@ int ctl_ls(const struct ctl *c, int n, char *args[]);     /* ctl_keys.c */
 int ctl_info(const struct ctl *c, int n, char *args[]);
 int ctl_pin(const struct ctl *c, int n, char *args[]); /* ctl_set.c */
 int ctl_unpin(const struct ctl *c, int n, char *args[]);
-int ctl_evict(const struct ctl *c, int n, char *args[]);
+int ctl_evict_paths(const struct ctl *c, int n, char *args[]);
 int ctl_retry(const struct ctl *c, int n, char *args[]);
 int ctl_unlock(const struct ctl *c, int n, char *args[]);
 int ctl_quota(const struct ctl *c, int n, char *args[]);
+int ctl_evict(const struct ctl *c, int n, char *args[]); /* ctl_evict.c */
+/* By state, lock, pin and store of a key. False: `why` says why not. Pure. */
+bool ctl_would_leave(json_t *key, char *why, size_t len);
 int ctl_warm(const struct ctl *c, int n, char *args[]); /* ctl_warm.c */
 
 #endif

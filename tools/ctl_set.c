@@ -101,7 +101,7 @@ int ctl_unpin(const struct ctl *c, int n, char *args[])
     return carry_out_all(c, &o, n, args);
 }
 
-int ctl_evict(const struct ctl *c, int n, char *args[])
+int ctl_evict_paths(const struct ctl *c, int n, char *args[])
 {
     struct order o = {CTL_PREFIX "evict", "1", "evicted",
                       "stays in memory: it is open, pinned, or not stored yet (l2fsctl info)",

@@ -36,6 +36,12 @@ static const struct ctl_option pin_options[] = {
     {0},
 };
 
+static const struct ctl_option evict_options[] = {
+    {"dry-run", 'n', NULL, CTL_FLAG, MEMBER(dry_run),
+     "tell which would leave; without PATH: which leave next"},
+    {0},
+};
+
 static const struct ctl_option unlock_options[] = {
     {"force", 0, NULL, CTL_FLAG, MEMBER(force), "needed: the locks may be somebody's"},
     {0},
@@ -61,8 +67,8 @@ const struct ctl_verb ctl_verbs[] = {
     {"warm", NULL, "[PATH...]", 0, INT32_MAX, "load keys, or what directories hold, into memory",
      "One line per key that was not in memory; exit status 1 when one could not be loaded.",
      warm_options, ctl_warm},
-    {"evict", NULL, "PATH...", 1, INT32_MAX, "drop keys, or what directories hold, from memory",
-     "Only what is stored, closed and not pinned leaves.", NULL, ctl_evict},
+    {"evict", NULL, "[PATH...]", 0, INT32_MAX, "drop keys, or what directories hold, from memory",
+     "Only what is stored, closed and not pinned leaves.", evict_options, ctl_evict},
     {"pin", NULL, "PATH...", 1, INT32_MAX, "keep keys in memory", NULL, pin_options, ctl_pin},
     {"unpin", NULL, "PATH...", 1, INT32_MAX, "let keys go again", NULL, NULL, ctl_unpin},
     {"quota", NULL, "DIR [SIZE|none]", 1, 2, "how much a directory may hold",

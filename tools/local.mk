@@ -11,6 +11,7 @@ tools_libctl_a_SOURCES = \
 	tools/ctl.h \
 	tools/ctl_adapters.c \
 	tools/ctl_events.c \
+	tools/ctl_evict.c \
 	tools/ctl_keys.c \
 	tools/ctl_mount.c \
 	tools/ctl_rates.c \

@@ -37,7 +37,7 @@ ends 2 frobnicate
 assert_match "$(cat .err)" '*frobnicate: no such command*'
 ends 2 statsu
 assert_match "$(cat .err)" '*did you mean status?*'
-for verb in info evict pin unpin warm retry unlock quota; do
+for verb in info pin unpin warm evict retry unlock quota; do
     ends 2 $verb
     assert_match "$(cat .err)" '*needs a *'
 done
@@ -122,6 +122,23 @@ ends 0 -m "$MNT" evict dir two
 assert_match "$(cat .out)" '*2 loaded *1 no such key*'
 ends 0 -m "$MNT" warm --timeout 30s .
 ends 1 warm --from "$WORK/no-list"
+
+say "evict --dry-run"
+ends 0 -m "$MNT" pin two --hard
+ends 0 -m "$MNT" warm dir
+exec 5<"$MNT/dir/key"
+ends 0 -m "$MNT" evict --dry-run two dir
+assert_match "$(cat .out)" '*two: stays: it is pinned (hard)*dir/key: stays: it is open (readers: 1)*0 would leave (0), 2 not*'
+ends 0 -m "$MNT" evict --dry-run
+assert_match "$(cat .out)" 'l1: *of 64.0M used*stay: open 1 (*pinned 1 (*nothing would leave*'
+exec 5<&-
+ends 0 -m "$MNT" unpin two
+in_victims() { "$C" -m "$MNT" evict --dry-run | grep -q "^dir/key  "; }
+wait_for 10 in_victims
+"$C" -m "$MNT" evict --dry-run --json | jq -e '.places[0].next | length == 2' >/dev/null || fail "two would leave"
+assert_eq "$("$C" -m "$MNT" evict --dry-run --json dir | jq -r '.[0].leaves')" true
+has_state "$MNT/dir/key" resident || fail "a dry run evicts"
+ends 3 -m "$MNT" evict --dry-run missing
 
 say "retry, unlock"
 ends 0 -m "$MNT" retry two dir

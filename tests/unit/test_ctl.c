@@ -202,6 +202,33 @@ START_TEST(status_screens)
 }
 END_TEST
 
+static const struct {
+    const char *key, *why; /* NULL: it leaves */
+} keys[] = {
+    {"{\"state\":\"resident\",\"pin\":\"none\",\"store\":\"fs=stored\",\"lock\":{\"readers\":0}}",
+     NULL},
+    {"{\"state\":\"evicted\"}", "is not in memory"},
+    {"{\"state\":\"writing\"}", "it is writing"},
+    {"{\"state\":\"resident\",\"lock\":{\"readers\":2}}", "it is open (readers: 2)"},
+    {"{\"state\":\"resident\",\"lock\":{\"readers\":0,\"writer\":true}}", "open for writing"},
+    {"{\"state\":\"resident\",\"pin\":\"soft=5m\"}", "pinned (soft=5m)"},
+    {"{\"state\":\"resident\",\"pin\":\"none\",\"store\":\"a=stored,b=failed\"}",
+     "(a=stored,b=failed)"},
+    {"{\"state\":\"resident\",\"pin\":\"none\"}", "(nowhere)"},
+};
+
+START_TEST(leaving)
+{
+    json_t *key = json_loads(keys[_i].key, 0, NULL);
+    char why[160];
+
+    ck_assert_ptr_nonnull(key);
+    ck_assert(ctl_would_leave(key, why, sizeof(why)) == !keys[_i].why);
+    ck_assert_msg(strstr(why, keys[_i].why ? keys[_i].why : ""), "%s", why);
+    json_decref(key);
+}
+END_TEST
+
 START_TEST(verbs)
 {
     ck_assert_str_eq(ctl_find_verb("stat")->name, "info");
@@ -225,6 +252,7 @@ int main(void)
               TESTS(sizes, durations, bars, templates, lists, terminal_codes_are_not_obeyed));
     suite_add(s, "rates", TESTS(samples, rates));
     suite_add_loop(s, "status", TESTS(status_screens), ARRAY_SIZE(screens));
+    suite_add_loop(s, "leaving", TESTS(leaving), ARRAY_SIZE(keys));
     suite_add(s, "verbs", TESTS(verbs));
     return suite_run(s);
 }
