@@ -135,17 +135,13 @@ static void end_task(struct store_ctl *c, struct lane *l, struct store_task *t,
 
 /* --- submitting --- */
 
-static int refusal_of(enum lane_way way)
-{
-    return way == LANE_LAGS ? -EAGAIN : way == LANE_STALLED ? -ETIMEDOUT : 0;
-}
-
 /* The keys that wait for this tier, in one task; a probe has one. */
 static void submit_to(struct store_ctl *c, struct lane *l, struct batch *b)
 {
     enum lane_way way = lane_way(l, &c->limits, clock_now());
-    int refusal = refusal_of(way);
-    struct store_task *t = refusal ? NULL : lane_task_create(b->n);
+    const int refusal = way == LANE_LAGS ? -EAGAIN : -ETIMEDOUT;
+    bool refuse = way == LANE_LAGS || way == LANE_STALLED;
+    struct store_task *t = refuse ? NULL : lane_task_create(b->n);
     const char *keys[STORE_BATCH_KEYS];
     struct l2_buf bufs[STORE_BATCH_KEYS];
 
@@ -155,7 +151,8 @@ static void submit_to(struct store_ctl *c, struct lane *l, struct batch *b)
         if (!(job->waiting & (1u << l->index)))
             continue;
         if (!t || (way == LANE_PROBE && t->n)) {
-            note(c, job, l->index, t ? -ETIMEDOUT : refusal ? refusal : -ENOMEM);
+            job->refused |= (t || refuse ? 1u : 0) << l->index;
+            note(c, job, l->index, t || refuse ? refusal : -ENOMEM);
             continue;
         }
         keys[t->n] = job->parcel->key;
@@ -204,7 +201,7 @@ static void prepare(struct store_ctl *c, struct store_job *job, struct batch *b)
     job->parcel = NULL;
     if (c->p.owner->prepare(c->p.owner, job))
         return;
-    job->stored = job->failed = job->late = 0;
+    job->stored = job->failed = job->late = job->refused = 0;
     job->error = 0;
     job->has_crc = job->parcel->buf.stable;
     job->crc32c = job->parcel->buf.crc32c;

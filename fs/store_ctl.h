@@ -46,6 +46,7 @@ struct store_job {
     uint32_t stored;
     uint32_t failed;
     uint32_t late;               /* of the failed: overdue */
+    uint32_t refused;            /* of the failed: not submitted, the tier is stalled or lags */
     int error;                   /* first error of a tier, or 0 */
     int errors[STORE_TIERS_MAX]; /* of each tier, when it was a target last */
     bool has_crc;

@@ -248,7 +248,7 @@ static void count_failures_locked(struct l2fs *fs, struct store_work *work)
 
     tiers_each(i, job->failed & ~job->late & fs->tiers.present)
     {
-        if (job->errors[i] == -EAGAIN || (work->no_room & (1u << i)))
+        if ((job->refused & (1u << i) && !fs->stopping) || (work->no_room & (1u << i)))
             continue;
         work->tries[i] = MIN(work->tries[i] + 1, 255);
         if (fs->stores.max_tries && work->tries[i] >= fs->stores.max_tries)

@@ -47,6 +47,7 @@ static struct {
     uint64_t most;           /* loop thread: bytes prepared and not done */
     uint64_t in_hand;
     uint64_t size;
+    int empty; /* a descriptor */
     struct one jobs[JOBS];
 } t;
 
@@ -101,6 +102,27 @@ static void release(struct store_owner *o, struct store_parcel *parcel)
     pthread_cond_broadcast(&t.cond);
 }
 
+/* Jobs of which there are many: one key, one file. */
+static struct store_parcel empty = {.key = "k"};
+
+static int prepare_empty(struct store_owner *o, struct store_job *job)
+{
+    (void)o;
+    empty.buf.stable = true;
+    empty.buf.fd = t.empty;
+    job->parcel = &empty;
+    return 0;
+}
+
+static void count_done(struct store_owner *o, struct store_job *job)
+{
+    (void)o;
+    (void)job;
+    LOCKED_SCOPE(&t.mutex);
+    t.done++;
+    pthread_cond_broadcast(&t.cond);
+}
+
 /* --- the rig --- */
 
 static struct tier *open_tier(size_t i, const char *spec)
@@ -134,6 +156,7 @@ static void rig_open(const char *first, const char *second, uint64_t timeout)
     ck_assert_ptr_nonnull(mkdtemp(t.dir));
     snprintf(t.release, sizeof(t.release), "%s.release", t.dir);
     t.size = 1000;
+    t.empty = memfd_create("empty", MFD_CLOEXEC);
     lock_init(&t.mutex);
     cond_init(&t.cond);
     t.owner = (struct store_owner){prepare, done, release};
@@ -165,6 +188,7 @@ static void rig_close(void)
     metrics_destroy(t.metrics);
     unlink(t.release);
     rmdir(t.dir);
+    close(t.empty);
     pthread_cond_destroy(&t.cond);
     pthread_mutex_destroy(&t.mutex);
 }
@@ -209,6 +233,16 @@ static struct store_tier_status status_of(size_t i)
     store_ctl_tier_status(t.ctl, i, &s);
     return s;
 }
+
+/* The status follows what the owner was told. */
+#define UNTIL(condition)                                                                           \
+    do {                                                                                           \
+        uint64_t limit = clock_deadline(WAIT_NS);                                                  \
+        while (!(condition)) {                                                                     \
+            ck_assert_msg(clock_now() < limit, "%s never came true", #condition);                  \
+            usleep(1000);                                                                          \
+        }                                                                                          \
+    } while (0)
 
 static void let_go(void)
 {
@@ -333,6 +367,40 @@ START_TEST(the_bytes_in_flight_are_bounded)
 }
 END_TEST
 
+static uint64_t cost_of(size_t n)
+{
+    struct store_job *jobs = calloc(n, sizeof(*jobs));
+    uint64_t began;
+
+    ck_assert_ptr_nonnull(jobs);
+    rig_open("{\"type\":\"null\"}", NULL, WAIT_NS);
+    t.owner = (struct store_owner){prepare_empty, count_done, release};
+    began = clock_now();
+    for (size_t i = 0; i < n; i++) {
+        jobs[i].group = i / 1000;
+        jobs[i].bytes = 1000;
+        jobs[i].targets = 1;
+        store_ctl_submit(t.ctl, &jobs[i], false);
+    }
+    start();
+    wait_count(&t.done, n);
+    began = clock_now() - began;
+    rig_close();
+    free(jobs);
+    return began / n;
+}
+
+/* Queueing, batching and taking the answers costs the same for each key, however many there are. */
+START_TEST(the_cost_of_a_key_does_not_grow)
+{
+    uint64_t few = cost_of(10000), more = cost_of(100000);
+
+    log_info("a store through the controller costs %u ns of 10000, %u ns of 100000", (unsigned)few,
+             (unsigned)more);
+    ck_assert_uint_lt(more, 4 * few + 1000);
+}
+END_TEST
+
 /* --- failures --- */
 
 START_TEST(outcomes_are_per_key)
@@ -352,7 +420,7 @@ START_TEST(outcomes_are_per_key)
         ck_assert_int_eq(job->error, i % 4 ? 0 : -EIO);
         ck_assert_int_eq(job->errors[0], i % 4 ? 0 : -EIO);
     }
-    ck_assert_int_eq(status_of(0).last_error, -EIO);
+    UNTIL(status_of(0).last_error == -EIO);
     ck_assert_int_eq(status_of(1).last_error, 0);
     rig_close();
 }
@@ -370,7 +438,7 @@ START_TEST(a_refused_submit_gives_the_parcels_back)
         ck_assert_uint_eq(t.jobs[i].job.late, 0);
         ck_assert_int_eq(t.jobs[i].job.error, -ENOMEM);
     }
-    ck_assert_uint_eq(status_of(0).in_flight, 0);
+    UNTIL(status_of(0).in_flight == 0);
     rig_close();
 }
 END_TEST
@@ -387,9 +455,9 @@ START_TEST(a_tier_that_never_answers_stops_no_other)
         ck_assert_uint_eq(t.jobs[i].job.failed, 1);
         ck_assert(t.jobs[i].job.errors[0] == -ETIMEDOUT || t.jobs[i].job.errors[0] == -EAGAIN);
     }
-    ck_assert(status_of(0).stalled);
+    UNTIL(status_of(0).stalled);
     ck_assert(!status_of(1).stalled);
-    ck_assert_uint_ge(status_of(0).overdue, STALL_TASKS);
+    UNTIL(status_of(0).overdue >= STALL_TASKS);
     ck_assert_uint_le(status_of(0).overdue, 20); /* 16 at a time, and probes */
     ck_assert_uint_gt(status_of(0).oldest, 0);
     ck_assert_uint_eq(t.released, 0);
@@ -406,7 +474,7 @@ START_TEST(a_stalled_tier_recovers_when_it_answers)
     for (size_t i = 0; i < 20; i++)
         submit(i, "k", i);
     wait_count(&t.done, 20);
-    ck_assert(status_of(0).stalled);
+    UNTIL(status_of(0).stalled);
     for (size_t i = 0; i < 20; i++)
         late += t.jobs[i].late;
     ck_assert_uint_ge(late, STALL_TASKS);
@@ -417,8 +485,8 @@ START_TEST(a_stalled_tier_recovers_when_it_answers)
     submit(100, "k", 1);
     wait_count(&t.done, 21);
     ck_assert_uint_eq(t.jobs[100].job.stored, 3);
-    ck_assert(!status_of(0).stalled);
-    ck_assert_uint_eq(status_of(0).overdue, 0);
+    UNTIL(!status_of(0).stalled);
+    UNTIL(status_of(0).overdue == 0);
     rig_close();
 }
 END_TEST
@@ -426,6 +494,7 @@ END_TEST
 START_TEST(a_stalled_tier_gets_one_probe_at_a_time)
 {
     int64_t before;
+    size_t refused = 0;
 
     rig_open(NEVER, NULL, 100 * NSEC_PER_MSEC);
     start();
@@ -439,6 +508,9 @@ START_TEST(a_stalled_tier_gets_one_probe_at_a_time)
     ck_assert_int_le(tasks("t0"), before + 2);
     for (size_t i = 8; i < 50; i++)
         ck_assert_int_eq(t.jobs[i].job.errors[0], -ETIMEDOUT);
+    for (size_t i = 8; i < 50; i++)
+        refused += t.jobs[i].job.refused;
+    ck_assert_uint_ge(refused, 40);
     rig_close();
 }
 END_TEST
@@ -537,8 +609,7 @@ START_TEST(a_dropped_tier_is_not_waited_for)
     rig_open(MOCK, NEVER, WAIT_NS);
     start();
     submit(0, "k", 1);
-    while (status_of(1).in_flight != 1)
-        usleep(1000);
+    UNTIL(status_of(1).in_flight == 1);
     ck_assert_uint_eq(change(1, false).busy, 1);
     wait_count(&t.done, 1);
     ck_assert_uint_eq(t.jobs[0].job.stored, 1);
@@ -580,7 +651,7 @@ int main(void)
     suite_add(s, "batches",
               TESTS(one_directory_makes_one_task_per_tier, a_task_has_64_keys_at_most,
                     a_task_has_64_mib_at_most, the_bytes_in_flight_are_bounded,
-                    urgent_first_then_the_oldest));
+                    urgent_first_then_the_oldest, the_cost_of_a_key_does_not_grow));
     suite_add(s, "failures",
               TESTS(outcomes_are_per_key, a_refused_submit_gives_the_parcels_back,
                     a_tier_that_never_answers_stops_no_other,
