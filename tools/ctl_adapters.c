@@ -1,4 +1,4 @@
-/* ctl_adapters.c - the tiers of a mount, its options and counters, and the benchmark beside it.
+/* ctl_adapters.c - the tiers of a mount, its counters, and the benchmark beside it.
  *
  * Single-threaded.
  */
@@ -137,12 +137,10 @@ static void show_adapters(json_t *all)
     json_decref(table);
 }
 
-int ctl_adapters(const struct ctl *c, int n, char *args[])
+int ctl_show_adapters(const struct ctl *c, const char *mount)
 {
-    char *mount = ctl_find_mount(c);
-    json_t *all = mount ? read_adapters(mount) : NULL;
+    json_t *all = read_adapters(mount);
 
-    free(mount);
     if (!all)
         return CTL_MISSING;
     if (c->json) {
@@ -154,24 +152,7 @@ int ctl_adapters(const struct ctl *c, int n, char *args[])
     return CTL_OK;
 }
 
-/* --- config, metrics --- */
-
-int ctl_config(const struct ctl *c, int n, char *args[])
-{
-    char *mount = ctl_find_mount(c);
-    json_t *config = mount ? ctl_read_json(mount, "config") : NULL;
-
-    free(mount);
-    if (!config)
-        return CTL_MISSING;
-    if (c->json) {
-        ctl_print_json(config);
-        return CTL_OK;
-    }
-    ctl_show_object(config);
-    json_decref(config);
-    return CTL_OK;
-}
+/* --- metrics --- */
 
 int ctl_metrics(const struct ctl *c, int n, char *args[])
 {

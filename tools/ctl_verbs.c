@@ -42,6 +42,13 @@ static const struct ctl_option evict_options[] = {
     {0},
 };
 
+static const struct ctl_option adapters_options[] = {
+    {"force", 0, NULL, CTL_FLAG, MEMBER(force), "remove: also if keys are nowhere else"},
+    {"timeout", 0, "TIME", CTL_TIME, MEMBER(timeout),
+     "remove: wait that long for what is under way"},
+    {0},
+};
+
 static const struct ctl_option unlock_options[] = {
     {"force", 0, NULL, CTL_FLAG, MEMBER(force), "needed: the locks may be somebody's"},
     {0},
@@ -83,8 +90,14 @@ const struct ctl_verb ctl_verbs[] = {
      "Without an option: those that the daemon remembers. GLOBs are matched against whole keys,\n"
      "where * matches / too. l2fs(5) lists the events.",
      events_options, ctl_events},
-    {"adapters", NULL, "", 0, 0, "the tiers", NULL, NULL, ctl_adapters},
-    {"config", NULL, "", 0, 0, "the options in effect", NULL, NULL, ctl_config},
+    {"adapters", NULL, "[ACTION...]", 0, INT32_MAX, "the tiers; add, remove and change them",
+     "ACTION is one of\n"
+     "  add JSON                     such as '{\"type\": \"fs\", \"base_path\": \"/data\"}'\n"
+     "  remove NAME                  when what is under way is done; its keys stay in it\n"
+     "  set NAME ATTRIBUTE=VALUE...  watermark, ratio, policy; until the unmount",
+     adapters_options, ctl_adapters},
+    {"config", NULL, "[NAME=VALUE...]", 0, INT32_MAX, "the options in effect; change them",
+     "Until the unmount: log_level, l1_watermark, l1_ratio, l1_policy.", NULL, ctl_config},
     {"metrics", NULL, "", 0, 0, "the counters (OpenMetrics; all of the text with --json)", NULL,
      NULL, ctl_metrics},
     {"bench", NULL, "[OPTION...]", 0, INT32_MAX, "a quick check of this mount beside tmpfs",

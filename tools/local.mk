@@ -17,6 +17,7 @@ tools_libctl_a_SOURCES = \
 	tools/ctl_rates.c \
 	tools/ctl_rates.h \
 	tools/ctl_set.c \
+	tools/ctl_settings.c \
 	tools/ctl_show.c \
 	tools/ctl_status.c \
 	tools/ctl_text.c \

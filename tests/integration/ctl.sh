@@ -204,6 +204,26 @@ if command -v script >/dev/null; then
 fi
 
 say "settings"
+ends 0 -m "$MNT" config l1_watermark=0.7 l1_policy=FIFO
+assert_eq "$("$C" -m "$MNT" --json config | jq -r '.l1_policy, .l1_watermark' | tr '\n' ' ')" "FIFO 0.7 "
+ends 1 -m "$MNT" config l1_policy=MRU
+assert_match "$(cat .err)" '*l1_policy: *"MRU" is not allowed, expected one of LRU, FIFO*'
+ends 1 -m "$MNT" config l1=1G
+assert_match "$(cat .err)" '*l1 cannot be set while mounted*'
+ends 2 -m "$MNT" config l1_policy
+
+say "adapters come and go"
+mkdir "$WORK/l2b"
+ends 0 -m "$MNT" adapters add "{\"type\":\"fs\",\"base_path\":\"$WORK/l2b\"}"
+assert_eq "$("$C" -m "$MNT" adapters --json | jq -r 'keys | join(",")')" "fs,fs.1"
+ends 0 -m "$MNT" adapters remove fs.1 --timeout 20s
+assert_eq "$("$C" -m "$MNT" adapters --json | jq -r 'keys | join(",")')" "fs"
+ends 1 -m "$MNT" adapters remove nobody
+assert_match "$(cat .err)" '*adapter_remove: *nobody*'
+ends 1 -m "$MNT" adapters add '{"type":"floppy"}'
+assert_match "$(cat .err)" '*adapter_add: *floppy*'
+ends 2 -m "$MNT" adapters remove
+ends 3 -m "$MNT" adapters set nobody watermark=0.5
 setfattr -n user.l2fs.log_level -v debug "$MNT/.l2fs/config"
 assert_eq "$("$C" -m "$MNT" --json config | jq -r .log_level)" debug
 assert_fails setfattr -n user.l2fs.log_level -v loud "$MNT/.l2fs/config"
