@@ -42,7 +42,8 @@ struct l2fs {
     struct reaper *reaper; /* ns->lock */
     struct evict_ctl *evict_ctl;
     struct hotplug *hotplug;
-    _Atomic(const char *) mode; /* of the front; l2fs_set_mode */
+    struct quota_evictor *quota_evictor; /* ns->lock; NULL: not needed yet */
+    _Atomic(const char *) mode;          /* of the front; l2fs_set_mode */
     uint64_t started;
 
     struct l1 l1;              /* ns->lock */

@@ -71,6 +71,8 @@ void tier_evictor_policy_locked(struct tier_evictor *ev, int policy);
 /* A call of the tier is between these; in does not return when the instance is gone. */
 void tier_evictor_out(struct tier_evictor *ev);
 void tier_evictor_in(struct tier_evictor *ev);
+/* Nobody uses the file, and it is in the tier as it is now. With ns->lock held. */
+bool tier_evictor_may_leave(const struct inode *inode, size_t slot);
 /* Looks at the usage and makes room when it must. */
 void tier_evictor_pass(struct tier_evictor *ev);
 /* The thread is stuck in its tier and will not come back to its victims. */

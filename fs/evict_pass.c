@@ -112,7 +112,7 @@ static bool claim(struct tier_evictor *ev, struct inode *inode)
     return true;
 }
 
-static bool may_leave(const struct inode *inode, size_t slot)
+bool tier_evictor_may_leave(const struct inode *inode, size_t slot)
 {
     const struct object *o = inode->object;
 
@@ -130,7 +130,7 @@ static bool may_go(void *arg, struct order_node *node)
     struct tier_evictor *ev = arg;
     struct inode *inode = container_of(node, struct rank, node)->inode;
 
-    return may_leave(inode, ev->slot) && claim(ev, inode);
+    return tier_evictor_may_leave(inode, ev->slot) && claim(ev, inode);
 }
 
 /* Bytes above its share: its quota, or for those without one what the quotas of others leave. */

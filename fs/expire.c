@@ -13,6 +13,7 @@
 
 #include "clock.h"
 #include "core.h"
+#include "remove.h"
 
 #define RECHECK_NS NSEC_PER_SEC
 
@@ -44,28 +45,14 @@ static bool removable(const struct inode *inode, uint64_t now)
     return !(o && o->opens) && !inode_pinned(inode, now);
 }
 
-/* Removes one name. False: it was the last, or the file is in use again. */
-static bool remove_name(struct l2fs *fs, struct inode *inode)
+static bool is_idle(const struct inode *inode)
 {
-    char key[KEY_PATH_MAX + 2];
-    struct turn turn = {0};
-    bool more;
+    return removable(inode, clock_now());
+}
 
-    lock(&fs->ns->lock);
-    if (inode->names && removable(inode, clock_now()) && ns_path(inode->names, key) > 0) {
-        turn_enter_locked(fs, &turn, key, NULL);
-        events_add(fs, "expired", key, NULL);
-        file_gone_locked(fs, inode->names);
-        file_unlink_locked(fs, inode->names, false);
-    }
-    more = inode->names != NULL;
-    unlock(&fs->ns->lock);
-    if (!turn.used)
-        return false;
-    if (!turn_wait(fs, &turn))
-        tiers_remove(&fs->tiers, key); /* has logged what went wrong */
-    turn_leave(fs, &turn);
-    return more;
+static void tell(struct l2fs *fs, const char *key)
+{
+    events_add(fs, "expired", key, NULL);
 }
 
 /* Drops ns->lock meanwhile. */
@@ -75,8 +62,7 @@ static void remove_locked(struct reaper *r, struct inode *inode)
 
     inode->busy++;
     unlock(&fs->ns->lock);
-    while (remove_name(fs, inode))
-        continue;
+    file_remove(fs, inode, is_idle, tell);
     lock(&fs->ns->lock);
     if (inode->names && inode->extra->expire_at && !list_linked(&inode->extra->expire_link)) {
         inode->extra->expire_check = clock_deadline(RECHECK_NS);

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "core.h"
 #include "evict_ctl.h"
+#include "evict_quota.h"
 #include "expire.h"
 #include "hotplug.h"
 #include "log.h"
@@ -154,6 +155,7 @@ static void destroy(struct l2fs *fs, bool keep)
 
     expire_stop(fs);
     hotplug_destroy(fs);
+    quota_stop(fs);
     status_detach(fs);
     stuck = evict_ctl_stop(fs);
     tiers_fini(&fs->tiers);
@@ -275,6 +277,7 @@ void l2fs_stop(struct l2fs *fs)
 
     expire_stop(fs);
     hotplug_stop(fs);
+    quota_stop(fs);
     left = drain(fs);
     loop_stop(fs->loop);
     if (left)

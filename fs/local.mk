@@ -28,6 +28,8 @@ fs_sources = \
 	fs/evict_impl.h \
 	fs/evict_order.c \
 	fs/evict_pass.c \
+	fs/evict_quota.c \
+	fs/evict_quota.h \
 	fs/expire.c \
 	fs/expire.h \
 	fs/file.c \
@@ -125,6 +127,8 @@ fs_sources = \
 	fs/rank.h \
 	fs/record.c \
 	fs/record.h \
+	fs/remove.c \
+	fs/remove.h \
 	fs/rename.c \
 	fs/scan.c \
 	fs/signals.c \

@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "core.h"
+#include "evict_quota.h"
 #include "log.h"
 #include "rank.h"
 #include "units.h"
@@ -71,7 +72,7 @@ uint64_t tenant_quota_locked(const struct inode *dir)
     return is_root_of(dir, dir->tenant) ? dir->tenant->quota : 0;
 }
 
-static bool is_inside(const struct tenant *t, const struct tenant *outer)
+bool tenant_is_inside(const struct tenant *t, const struct tenant *outer)
 {
     while (t && t != outer)
         t = t->up;
@@ -121,13 +122,18 @@ static void note_file(struct l2fs *fs, struct inode *inode)
 {
     struct tenant *home = home_of(inode);
     uint64_t bytes = home ? bytes_of(inode) : 0;
+    bool more;
 
     uncount(inode->tenant, inode->counted, 1);
     if (home && home != inode->tenant)
         ranks_move(inode, home->tiers);
+    more = home != inode->tenant || bytes > inode->counted;
     inode->tenant = home;
     inode->counted = bytes;
     count(home, bytes, 1);
+    for (struct tenant *t = more ? home : NULL; t; t = t->up)
+        if (t->quota && t->used > t->quota)
+            quota_ask_locked(fs, t, 0);
     if (inode->object)
         l1_move(inode->object, &tenant_of_locked(fs, inode)->l1);
 }
@@ -197,11 +203,16 @@ static bool has_room(const struct tenant *t, uint64_t bytes)
     return !t->quota || (t->used < t->quota && bytes <= t->quota - t->used);
 }
 
-static int admit(struct tenant *t, uint64_t bytes)
+static int admit(struct l2fs *fs, struct tenant *t, uint64_t bytes, struct waiter *w)
 {
     for (; t; t = t->up) {
+        bool leaving;
+
         if (has_room(t, bytes))
             continue;
+        leaving = quota_ask_locked(fs, t, bytes);
+        if (leaving && w)
+            return quota_wait_locked(fs, w);
         tell_full(t);
         return -EDQUOT;
     }
@@ -210,15 +221,12 @@ static int admit(struct tenant *t, uint64_t bytes)
 
 int tenant_admit_locked(struct l2fs *fs, const struct inode *dir, uint64_t bytes, struct waiter *w)
 {
-    (void)w;
-    return admit(tenant_of_dir_locked(fs, dir), bytes);
+    return admit(fs, tenant_of_dir_locked(fs, dir), bytes, w);
 }
 
 int tenant_grow_locked(struct l2fs *fs, const struct inode *inode, uint64_t size, struct waiter *w)
 {
-    (void)fs;
-    (void)w;
-    return size > inode->counted ? admit(inode->tenant, size - inode->counted) : 0;
+    return size > inode->counted ? admit(fs, inode->tenant, size - inode->counted, w) : 0;
 }
 
 static uint64_t bytes_below(const struct inode *dir)
@@ -258,14 +266,14 @@ int tenant_move_locked(struct l2fs *fs, const struct dentry *from, const struct 
     const struct inode *gone = over && !over->inode->dir && !over->alias ? over->inode : NULL;
     uint64_t bytes;
 
-    if (is_inside(old, t) || (!inode->dir && stays(from)))
+    if (tenant_is_inside(old, t) || (!inode->dir && stays(from)))
         return 0;
     if (!inode->dir)
         bytes = inode->counted;
     else
         bytes = is_root_of(inode, inode->tenant) ? inode->tenant->used : bytes_below(inode);
-    for (; t && !is_inside(old, t); t = t->up) {
-        uint64_t freed = gone && is_inside(gone->tenant, t) ? gone->counted : 0;
+    for (; t && !tenant_is_inside(old, t); t = t->up) {
+        uint64_t freed = gone && tenant_is_inside(gone->tenant, t) ? gone->counted : 0;
 
         if (bytes <= freed || has_room(t, bytes - freed))
             continue;
@@ -294,6 +302,8 @@ int tenant_set_quota_locked(struct l2fs *fs, struct inode *dir, uint64_t quota)
     t->quota = quota;
     t->l1.due = quota ? MIN(quota, fs->l1.capacity) : fs->l1.capacity;
     t->told = 0;
+    if (quota && t->used > quota)
+        quota_ask_locked(fs, t, 0);
     if (quota)
         return 0;
     settle(fs, dir, t->up);

@@ -24,6 +24,7 @@ struct tenant {
     uint64_t used;     /* bytes of its files (inode.size; before the first publication at least what
                           they are expected to need) and of the tenants inside it */
     size_t files;      /* as `used` */
+    uint64_t asked;    /* bytes that are wanted while it is full; evict_quota.c answers */
     uint64_t told;     /* when the log said last that it is full */
     struct l1_share l1;     /* its residents */
     struct order tiers[32]; /* what each tier holds of it; empty where the tier does not evict */
@@ -56,6 +57,8 @@ int tenant_move_locked(struct l2fs *fs, const struct dentry *from, const struct 
 /* user.l2fs.quota of a directory: 0 takes it away. Moves everything below to its new tenant. 0,
  * -ENOMEM, -EINVAL (not a directory, the root, reserved). */
 int tenant_set_quota_locked(struct l2fs *fs, struct inode *dir, uint64_t quota);
+/* `t` is `outer` or inside it. */
+bool tenant_is_inside(const struct tenant *t, const struct tenant *outer);
 /* What `dir` was given; 0: none. */
 uint64_t tenant_quota_locked(const struct inode *dir);
 

@@ -42,6 +42,7 @@ unit_tests = \
 	tests/unit/test_store_queue \
 	tests/unit/test_taskq \
 	tests/unit/test_tenant \
+	tests/unit/test_tenant_room \
 	tests/unit/test_text \
 	tests/unit/test_tier \
 	tests/unit/test_tiers \
@@ -58,6 +59,8 @@ tests_unit_test_fs_layout_SOURCES = tests/unit/test_fs_layout.c tests/unit/fs_fi
 tests_unit_test_fs_names_SOURCES = tests/unit/test_fs_names.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_fs_space_SOURCES = tests/unit/test_fs_space.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_ctl_LDADD = tools/libctl.a $(LDADD)
+tests_unit_test_tenant_SOURCES = tests/unit/test_tenant.c tests/unit/tenant_fixture.c tests/unit/tenant_fixture.h
+tests_unit_test_tenant_room_SOURCES = tests/unit/test_tenant_room.c tests/unit/tenant_fixture.c tests/unit/tenant_fixture.h
 conform_tests = \
 	tests/conform/conform
 tests_conform_conform_SOURCES = \

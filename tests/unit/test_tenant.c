@@ -1,6 +1,4 @@
-/* test_tenant.c - directory quotas: who a file belongs to, what is counted, what is refused. The
- * counts are compared with a walk of the tree that knows nothing of how they are kept.
- */
+/* test_tenant.c - directory quotas: who a file belongs to, what is counted, what is refused. */
 #include "config.h"
 
 #include <fcntl.h>
@@ -8,100 +6,8 @@
 #include <sys/statvfs.h>
 
 #include "suite.h"
-#include "tenant.h"
-#include "vfsrig.h"
+#include "tenant_fixture.h"
 #include "xattr_value.h"
-
-#define QUOTA "user.l2fs.quota"
-
-static struct vfsrig r;
-
-static void setup(void)
-{
-    vfsrig_init(&r, NULL);
-    vfsrig_start(&r);
-    ck_assert_int_eq(vfsrig_mkdir(&r, "alice"), 0);
-    ck_assert_int_eq(vfsrig_mkdir(&r, "bob"), 0);
-}
-
-static void teardown(void)
-{
-    vfsrig_fini(&r);
-}
-
-static int set_quota(const char *dir, const char *value)
-{
-    return vfs_setxattr(r.fs, vfsrig_find(&r, dir), QUOTA, value, strlen(value), 0);
-}
-
-static void assert_quota(const char *dir, const char *value)
-{
-    char buf[64] = "";
-    ssize_t n = vfs_getxattr(r.fs, vfsrig_find(&r, dir), QUOTA, buf, sizeof(buf) - 1);
-
-    ck_assert_msg(n >= 0 && !strcmp(buf, value), "quota of %s is \"%s\" (%zd), not \"%s\"", dir,
-                  buf, n, value);
-}
-
-/* ---- what a walk finds ---- */
-
-struct tally {
-    struct inode *dir;
-    uint64_t bytes;
-    size_t files;
-};
-
-static bool add_file(void *arg, struct dentry *d)
-{
-    struct tally *t = arg;
-
-    if (!d->inode->dir && !d->parent->dir->reserved && d->inode->names == d) {
-        t->bytes += d->inode->size;
-        t->files++;
-    }
-    return true;
-}
-
-/* No file has a second name here, and none is being written. */
-static void assert_counts_locked(struct l2fs *fs)
-{
-    struct list *l;
-
-    list_for_each(l, &fs->tenants)
-    {
-        const struct tenant *t = list_entry(l, struct tenant, link);
-        struct tally tally = {0};
-
-        ns_walk(t->dir ? t->dir : fs->ns->root, add_file, &tally);
-        ck_assert_uint_eq(t->used, tally.bytes);
-        ck_assert_uint_eq(t->files, tally.files);
-    }
-}
-
-static void assert_counts(void)
-{
-    LOCKED_SCOPE(&r.fs->ns->lock);
-    assert_counts_locked(r.fs);
-}
-
-static uint64_t used(const char *dir)
-{
-    struct inode *inode = vfsrig_find(&r, dir);
-
-    LOCKED_SCOPE(&r.fs->ns->lock);
-    ck_assert_ptr_eq(inode->tenant->dir, inode);
-    return inode->tenant->used;
-}
-
-static size_t tenants(void)
-{
-    struct list *l;
-    size_t n = 0;
-
-    LOCKED_SCOPE(&r.fs->ns->lock);
-    list_for_each(l, &r.fs->tenants) n++;
-    return n;
-}
 
 /* ---- user.l2fs.quota ---- */
 
@@ -309,81 +215,6 @@ START_TEST(growing_is_checked)
     vfsrig_close(&r, h);
     ck_assert_uint_eq(used("alice"), MIB);
     assert_counts();
-}
-END_TEST
-
-/* ---- room in L1 ---- */
-
-static void put_many(const char *dir, int n, size_t size)
-{
-    for (int i = 0; i < n; i++) {
-        char path[32];
-
-        snprintf(path, sizeof(path), "%s/%d", dir, i);
-        ck_assert_int_eq(vfsrig_put(&r, path, size, 1), 0);
-        vfsrig_wait_stored(&r);
-    }
-}
-
-static int residents(const char *dir, int n)
-{
-    int found = 0;
-
-    for (int i = 0; i < n; i++) {
-        char path[32];
-
-        snprintf(path, sizeof(path), "%s/%d", dir, i);
-        found += vfsrig_state(&r, path) == STATE_RESIDENT;
-    }
-    return found;
-}
-
-static void restart_with_l1(uint64_t l1)
-{
-    vfsrig_stop(&r);
-    r.cfg.l1 = l1;
-    vfsrig_start(&r);
-}
-
-START_TEST(bob_makes_room_among_his_own)
-{
-    restart_with_l1(16 * MIB);
-    ck_assert_int_eq(set_quota("alice", "1G"), 0);
-    ck_assert_int_eq(set_quota("bob", "1G"), 0);
-    put_many("alice", 4, MIB);
-    put_many("bob", 40, MIB);
-    ck_assert_int_eq(residents("alice", 4), 4); /* though they are the oldest */
-    ck_assert_int_lt(residents("bob", 40), 13);
-    ck_assert_int_gt(residents("bob", 40), 3);
-}
-END_TEST
-
-START_TEST(who_has_most_of_his_due_gives_way)
-{
-    restart_with_l1(16 * MIB);
-    ck_assert_int_eq(set_quota("alice", "100M"), 0); /* due: all of L1 */
-    ck_assert_int_eq(vfsrig_mkdir(&r, "bob/in"), 0);
-    ck_assert_int_eq(set_quota("bob", "4M"), 0);
-    put_many("bob", 3, MIB);
-    put_many("alice", 40, MIB);
-    ck_assert_int_lt(residents("bob", 3), 3); /* 3/4 of his, when alice has 9/16 */
-    ck_assert_int_gt(residents("alice", 40), 6);
-}
-END_TEST
-
-START_TEST(one_that_moves_takes_its_residents_along)
-{
-    ck_assert_int_eq(set_quota("alice", "1G"), 0);
-    put_many("alice", 3, MIB);
-    put_many("bob", 2, MIB);
-    ck_assert_int_eq(vfsrig_rename(&r, "bob/0", "alice/from-bob"), 0);
-    ck_assert_int_eq(vfsrig_rename(&r, "alice/0", "bob/from-alice"), 0);
-    ck_assert_uint_eq(vfsrig_find(&r, "alice")->tenant->l1.order.count, 3);
-    ck_assert_uint_eq(r.fs->ns->root->tenant->l1.order.count, 2);
-    ck_assert_int_eq(set_quota("alice", "none"), 0);
-    ck_assert_uint_eq(r.fs->ns->root->tenant->l1.order.count, 5);
-    ck_assert_int_eq(vfsrig_evict(&r, "alice/1"), 0);
-    ck_assert_uint_eq(r.fs->ns->root->tenant->l1.order.count, 4);
 }
 END_TEST
 
@@ -648,9 +479,6 @@ int main(void)
     tcase_add_test(tc, open_writers_are_counted_as_expected);
     tcase_add_test(tc, a_writer_that_overruns_is_accepted_and_the_next_refused);
     tcase_add_test(tc, growing_is_checked);
-    tcase_add_test(tc, bob_makes_room_among_his_own);
-    tcase_add_test(tc, who_has_most_of_his_due_gives_way);
-    tcase_add_test(tc, one_that_moves_takes_its_residents_along);
     tcase_add_test(tc, a_nested_quota_counts_for_both);
     tcase_add_test(tc, taking_away_the_inner_one);
     tcase_add_test(tc, statfs_shows_the_quota);
