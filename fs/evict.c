@@ -164,6 +164,75 @@ static size_t choose_locked(struct l2fs *fs, uint64_t ids[BATCH])
     return n;
 }
 
+/* --- a whole directory --- */
+
+/* The residents below it, as they were when it was asked for; each is busy until its turn. */
+struct below {
+    struct inode **inodes;
+    size_t n, room;
+};
+
+static bool note_below(void *arg, struct dentry *d)
+{
+    struct below *b = arg;
+
+    if (d->inode->dir || d->inode->state != STATE_RESIDENT || !d->inode->object)
+        return true;
+    if (b->n == b->room) {
+        size_t room = b->room ? 2 * b->room : 1024;
+        struct inode **more = reallocarray(b->inodes, room, sizeof(*more));
+
+        if (!more)
+            return false; /* the rest stays */
+        b->inodes = more;
+        b->room = room;
+    }
+    d->inode->busy++;
+    b->inodes[b->n++] = d->inode;
+    return true;
+}
+
+/* 0: it may not leave. */
+static uint64_t detach_below_locked(struct l2fs *fs, struct inode *inode)
+{
+    struct object *o = inode->object;
+    uint64_t id = 0;
+
+    inode->busy--;
+    if (o && inode->tiers && !evict_obstacle_locked(fs, o, clock_now()))
+        id = detach_locked(fs, o, CAUSE_ASKED);
+    else
+        file_settle_locked(fs, inode);
+    return id;
+}
+
+size_t evict_below_locked(struct l2fs *fs, struct inode *dir, size_t *kept)
+{
+    uint64_t ids[BATCH];
+    struct below b = {0};
+    size_t done = 0;
+
+    ns_walk(dir, note_below, &b);
+    for (size_t i = 0; i < b.n;) {
+        size_t n = 0;
+
+        mark_suspects_locked(fs);
+        for (size_t end = MIN(i + BATCH, b.n); i < end; i++) {
+            ids[n] = detach_below_locked(fs, b.inodes[i]);
+            n += ids[n] != 0;
+        }
+        unlock(&fs->ns->lock);
+        for (size_t k = 0; k < n; k++)
+            staging_drop(fs->staging, ids[k]);
+        lock(&fs->ns->lock);
+        done += n;
+    }
+    free(b.inodes);
+    evict_post_locked(fs);
+    *kept = b.n - done;
+    return done;
+}
+
 /* --- runs --- */
 
 /* Bytes to free now. What the first who waits asks for comes on top of what is promised. */

@@ -53,5 +53,8 @@ enum obstacle evict_obstacle_locked(struct l2fs *fs, const struct object *o, uin
 void evict_note_locked(struct l2fs *fs, struct object *o);
 /* Drops one clean idle resident from L1. 0, or -EBUSY (open, pinned, not stored). */
 int evict_one_locked(struct l2fs *fs, struct object *o, enum evict_cause why);
+/* The same for all files below a directory that a tier has, some at a time; drops ns->lock
+ * meanwhile. How many left L1; *kept: how many may not. */
+size_t evict_below_locked(struct l2fs *fs, struct inode *dir, size_t *kept);
 
 #endif

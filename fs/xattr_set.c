@@ -134,7 +134,6 @@ static int set_quota_locked(struct setting *s)
 struct sweep {
     struct l2fs *fs;
     uint64_t room; /* bytes that may still be asked for */
-    size_t done, left;
 };
 
 static bool prefetch_one(void *arg, struct dentry *d)
@@ -170,19 +169,6 @@ static int prefetch_locked(struct setting *s)
     if (err == -EAGAIN || err == -ENOSPC)
         s->why = "L1 has no space for it now";
     return err == -EINPROGRESS ? 0 : err;
-}
-
-static bool evict_one(void *arg, struct dentry *d)
-{
-    struct sweep *s = arg;
-
-    if (d->inode->dir || d->inode->state != STATE_RESIDENT || !d->inode->object)
-        return true;
-    if (!d->inode->tiers || evict_one_locked(s->fs, d->inode->object, CAUSE_ASKED))
-        s->left++;
-    else
-        s->done++;
-    return true;
 }
 
 static const char *why_not_evicted(const struct l2fs *fs, const struct inode *inode)
@@ -223,17 +209,16 @@ static int evict_settled_locked(struct l2fs *fs, struct inode *inode)
 
 static int evict_locked(struct setting *s)
 {
-    struct sweep sweep = {.fs = s->fs};
     struct object *o = s->inode->object;
     int err;
 
     if (xattr_parse_order(s->text))
         return -EINVAL;
     if (s->inode->dir) {
-        ns_walk(s->inode, evict_one, &sweep);
-        if (sweep.left)
-            log_debug("evict: %zu files left L1, %zu are in use, pinned or not stored", sweep.done,
-                      sweep.left);
+        size_t kept, done = evict_below_locked(s->fs, s->inode, &kept);
+
+        if (kept)
+            log_debug("evict: %zu files left L1, %zu are in use, pinned or not stored", done, kept);
         return 0;
     }
     if (!o || s->inode->state == STATE_EVICTED || s->inode->state == STATE_DISK)
