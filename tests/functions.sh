@@ -4,6 +4,7 @@
 # deleted afterwards. A script ends 0 = passed, 77 = skipped, anything else = failed. Header lines it may have:
 #   # timeout: SECONDS   more than the usual 120
 #   # fallback: yes      also run against the distribution's libfuse, without passthrough
+#   # alone: yes         not beside other scripts (it compares speeds, or takes most of the memory)
 #   # slow: yes          left out by run-tests --quick, and of the sanitizer builds
 # What is mounted with l2_mount is unmounted at exit, however the script ends.
 set -eu

@@ -2,6 +2,7 @@
 # l2bench measures every row, says when a limit is missed, checks contents, and leaves nothing behind. No figure is
 # held against a limit here: machines that run tests are too noisy for that.
 # fallback: yes
+# slow: yes
 . "$SRCDIR/tests/functions.sh"
 
 mnt=$WORK/mnt
