@@ -153,6 +153,16 @@ static int checksum_staging(struct l2fs *fs, uint64_t id, uint64_t size, uint32_
     return err ? err : checksum_file(fd, size, crc);
 }
 
+/* A store may have been quicker than the checksum. */
+static bool stored_already(const struct inode *inode)
+{
+    const struct dentry *d = inode->names;
+
+    while (d && d->gen != inode->object->want_gen)
+        d = d->alias;
+    return d;
+}
+
 static void finish_locked(struct l2fs *fs, struct inode *inode, uint32_t crc, uint64_t size)
 {
     struct object *o = inode->object;
@@ -163,7 +173,8 @@ static void finish_locked(struct l2fs *fs, struct inode *inode, uint32_t crc, ui
             if (d->gen == o->want_gen - 1)
                 d->gen = o->want_gen;
     } else {
-        inode->tiers = 0;
+        if (!stored_already(inode))
+            inode->tiers = 0;
         inode->has_crc = true;
         inode->crc32c = crc;
     }

@@ -92,6 +92,28 @@ START_TEST(rewrite_before_the_checksum_leaks_nothing)
 }
 END_TEST
 
+/* The store before calls for the next one as soon as the file is readable. */
+START_TEST(stored_before_the_checksum)
+{
+    struct inode *inode;
+    struct handle *h;
+
+    ck_assert_int_eq(vfsrig_put(&r, "k", 100, 1), 0);
+    vfsrig_wait_stored(&r);
+    inode = vfsrig_find(&r, "k");
+    ck_assert_int_eq(vfsrig_open(&r, "k", O_WRONLY | O_TRUNC, &h), 0);
+    write_seed(h, 200, 2);
+    release_first_half(h);
+    lock(&r.fs->ns->lock);
+    store_queue_locked(r.fs, inode, false);
+    unlock(&r.fs->ns->lock);
+    vfsrig_wait_stored(&r);
+    publish_finish(r.fs, inode);
+    ck_assert_int_eq(vfsrig_evict(&r, "k"), 0);
+    ck_assert_int_eq(vfsrig_check(&r, "k", 200, 2), 0);
+}
+END_TEST
+
 /* The version that comes back was never summed up: it must be, before it is stored. */
 START_TEST(killed_rewrite_before_the_checksum)
 {
@@ -252,13 +274,10 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        rewrite_before_the_checksum_leaks_nothing,
-        killed_rewrite_before_the_checksum,
-        killed_rewrite_of_what_is_not_stored_yet,
-        killed_in_place_is_forgotten_at_truncation,
-        killed_rewrite_of_an_evicted_key_keeps_its_size,
-        fsync_of_bytes_that_are_taken_back,
-        generations_are_not_used_again,
+        rewrite_before_the_checksum_leaks_nothing,  stored_before_the_checksum,
+        killed_rewrite_before_the_checksum,         killed_rewrite_of_what_is_not_stored_yet,
+        killed_in_place_is_forgotten_at_truncation, killed_rewrite_of_an_evicted_key_keeps_its_size,
+        fsync_of_bytes_that_are_taken_back,         generations_are_not_used_again,
         disk_files_open_while_they_close,
     };
     Suite *s = suite_create("vfs_races");
