@@ -284,7 +284,7 @@ static void left_locked(struct tier_evictor *ev, struct inode *inode)
     file_key(inode, key);
     evict_tell(ev->fs, &ev->place, key, ev->why);
     if (last) {
-        events_add(ev->fs, "gone", key, NULL);
+        events_add(ev->fs, "gone", key, "\"why\":\"evicted\"");
         file_lost_locked(ev->fs, inode);
     } else if (inode->state == STATE_RESIDENT && object_clean_locked(inode)) {
         file_record_locked(ev->fs, inode->object, RECORD_PUBLISHED);

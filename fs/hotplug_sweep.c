@@ -123,7 +123,7 @@ static void lose_locked(struct l2fs *fs, struct inode *inode)
         bool last = !inode->names->alias;
 
         file_key(inode, key);
-        events_add(fs, "lost", key, "\"why\":\"adapter removed\"");
+        events_add(fs, "gone", key, "\"why\":\"adapter removed\"");
         file_gone_locked(fs, inode->names); /* keeps the inode until it was told */
         file_unlink_locked(fs, inode->names, false);
         if (last)

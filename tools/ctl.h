@@ -109,6 +109,8 @@ void ctl_put_value(FILE *out, const char *name, json_t *v);
 void ctl_put_members(FILE *out, json_t *object);
 /* Text as it stands, but nothing that a terminal would obey. */
 void ctl_put_text(FILE *out, const char *s);
+/* Adds the members of `object`, and those of objects in it as a.b, to `flat`. */
+void ctl_flatten(json_t *flat, const char *prefix, json_t *object);
 /* An object as "name  value" lines, a.b for what is inside, lists of objects as tables. */
 void ctl_show_object(json_t *object);
 /* A list of objects as a table with the columns of all of them. */
@@ -139,6 +141,7 @@ int ctl_quota(const struct ctl *c, int n, char *args[]);
 int ctl_evict(const struct ctl *c, int n, char *args[]); /* ctl_evict.c */
 /* By state, lock, pin and store of a key. False: `why` says why not. Pure. */
 bool ctl_would_leave(json_t *key, char *why, size_t len);
-int ctl_warm(const struct ctl *c, int n, char *args[]); /* ctl_warm.c */
+bool ctl_path_would_leave(const char *path, char *why, size_t len); /* not pure */
+int ctl_warm(const struct ctl *c, int n, char *args[]);             /* ctl_warm.c */
 
 #endif

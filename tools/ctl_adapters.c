@@ -26,35 +26,46 @@ static void move(json_t *row, const char *as, json_t *from, const char *name)
         json_object_set(row, as, v);
 }
 
+/* "ok", or what it is at: draining, not healthy. The sentences are in the status. */
+static const char *word_of(json_t *tier)
+{
+    const char *state = json_string_value(json_object_get(tier, "state"));
+
+    if (state && strcmp(state, "active"))
+        return state;
+    return json_is_true(json_object_get(tier, "is_healthy")) ? "ok" : "NOT HEALTHY";
+}
+
+static double tasks_of(json_t *tier, const char *kind, const char *what)
+{
+    json_t *tasks = json_object_get(json_object_get(tier, "tasks"), kind);
+
+    return number_of(tasks, what);
+}
+
 json_t *ctl_tier_row(json_t *tier)
 {
     json_t *row = json_object(), *usage = json_object_get(tier, "usage");
     double used = number_of(usage, "used_bytes"), capacity = number_of(usage, "capacity_bytes");
-    char bar[16];
+    double failed = tasks_of(tier, "store", "failed") + tasks_of(tier, "load", "failed");
+    char bar[16] = "-";
 
+    if (capacity > 0)
+        ctl_bar(used / capacity, number_of(tier, "watermark"), 10, bar, sizeof(bar));
     move(row, "name", tier, "name");
     move(row, "type", tier, "type");
-    if (json_object_get(tier, "health"))
-        move(row, "health", tier, "health");
-    else
-        json_object_set_new(
-            row, "health",
-            json_string(json_is_true(json_object_get(tier, "is_healthy")) ? "ok" : "NOT HEALTHY"));
+    json_object_set_new(row, "health", json_string(word_of(tier)));
     move(row, "used", usage, "used_bytes");
-    if (capacity > 0)
-        move(row, "capacity", usage, "capacity_bytes");
-    else
-        json_object_set_new(row, "capacity", json_string("-"));
-    json_object_set_new(row, "full",
-                        json_string(capacity > 0
-                                        ? ctl_bar(used / capacity, number_of(tier, "watermark"), 10,
-                                                  bar, sizeof(bar))
-                                        : "-"));
+    json_object_set_new(row, "capacity",
+                        capacity > 0 ? json_integer((json_int_t)capacity) : json_string("-"));
+    json_object_set_new(row, "full", json_string(bar));
     move(row, "objects", usage, "objects");
     move(row, "locked", usage, "locked");
-    move(row, "stored_bytes", tier, "stored_bytes");
-    move(row, "loaded_bytes", tier, "loaded_bytes");
-    move(row, "failed", tier, "failed_operations");
+    json_object_set_new(row, "stores",
+                        json_integer((json_int_t)tasks_of(tier, "store", "completed")));
+    json_object_set_new(row, "loads",
+                        json_integer((json_int_t)tasks_of(tier, "load", "completed")));
+    json_object_set_new(row, "failed", json_integer((json_int_t)failed));
     return row;
 }
 
@@ -132,7 +143,17 @@ static void show_adapters(json_t *all)
     }
     if (json_array_size(table))
         ctl_show_table(stdout, table);
-    else
+    json_object_foreach(all, name, adapter)
+    {
+        json_t *health = json_object_get(adapter, "health");
+
+        if (health) {
+            printf("%s: ", name);
+            ctl_put_value(stdout, "", health);
+            putchar('\n');
+        }
+    }
+    if (!json_object_size(all))
         puts("no tiers: objects are in memory only");
     json_decref(table);
 }

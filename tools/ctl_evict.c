@@ -46,6 +46,26 @@ bool ctl_would_leave(json_t *key, char *why, size_t len)
     return !*why;
 }
 
+bool ctl_path_would_leave(const char *path, char *why, size_t len)
+{
+    static const char *const names[] = {"state", "lock", "pin", "store"};
+    json_t *key = json_object();
+    char attribute[64];
+    bool leaves;
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        json_t *v;
+
+        snprintf(attribute, sizeof(attribute), CTL_PREFIX "%s", names[i]);
+        v = ctl_attribute(path, attribute);
+        if (v)
+            json_object_set_new(key, names[i], v);
+    }
+    leaves = ctl_would_leave(key, why, len);
+    json_decref(key);
+    return leaves;
+}
+
 /* --- dry run of paths --- */
 
 struct rehearsal {
@@ -57,21 +77,11 @@ struct rehearsal {
 
 static void rehearse_key(struct rehearsal *r, const char *path, uint64_t size)
 {
-    static const char *const names[] = {"state", "lock", "pin", "store"};
     const char *shown = ctl_shown(r->c, path);
-    json_t *key = json_object(), *row = json_object(), *name = json_string(shown);
-    char why[160], attribute[64];
-    bool leaves;
+    json_t *row = json_object(), *name = json_string(shown);
+    char why[160];
+    bool leaves = ctl_path_would_leave(path, why, sizeof(why));
 
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        json_t *v;
-
-        snprintf(attribute, sizeof(attribute), CTL_PREFIX "%s", names[i]);
-        v = ctl_attribute(path, attribute);
-        if (v)
-            json_object_set_new(key, names[i], v);
-    }
-    leaves = ctl_would_leave(key, why, sizeof(why));
     r->leave += leaves;
     r->stay += !leaves;
     r->bytes += leaves ? (double)size : 0;
@@ -82,7 +92,6 @@ static void rehearse_key(struct rehearsal *r, const char *path, uint64_t size)
     json_object_set_new(row, "outcome", json_string(leaves ? "would leave" : why));
     json_object_set_new(row, "size", json_integer((json_int_t)size));
     json_array_append_new(r->rows, row);
-    json_decref(key);
 }
 
 static int rehearse(struct rehearsal *r, char *path)

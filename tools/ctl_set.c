@@ -16,7 +16,7 @@
 struct order {
     const char *name, *value; /* of the attribute, whole */
     const char *done;         /* said of each */
-    const char *busy;         /* why EBUSY */
+    const char *busy;         /* why EBUSY; NULL: what ctl_would_leave says */
     const char *invalid;      /* why EINVAL */
 };
 
@@ -32,13 +32,16 @@ static json_t *outcome(const char *path, const char *what)
 static int carry_out(const struct order *o, const char *path)
 {
     int rc = ctl_check(path);
+    char why[160] = "";
 
     if (rc)
         return rc;
     if (!lsetxattr(path, o->name, o->value, strlen(o->value), 0))
         return CTL_OK;
-    if (errno == EBUSY)
-        return ctl_fail("%s: %s", path, o->busy);
+    if (errno == EBUSY && (o->busy || ctl_path_would_leave(path, why, sizeof(why))))
+        return ctl_fail("%s: %s", path, o->busy ? o->busy : "is in use at this moment");
+    if (*why)
+        return ctl_fail("%s: %s", path, why);
     if (errno == EINVAL && o->invalid)
         return ctl_fail("%s: %s", path, o->invalid);
     return ctl_complain(path, errno);
@@ -103,9 +106,7 @@ int ctl_unpin(const struct ctl *c, int n, char *args[])
 
 int ctl_evict_paths(const struct ctl *c, int n, char *args[])
 {
-    struct order o = {CTL_PREFIX "evict", "1", "evicted",
-                      "stays in memory: it is open, pinned, or not stored yet (l2fsctl info)",
-                      NULL};
+    struct order o = {CTL_PREFIX "evict", "1", "evicted", NULL, NULL};
 
     return carry_out_all(c, &o, n, args);
 }

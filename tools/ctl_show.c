@@ -11,10 +11,11 @@
 #define COLUMNS_MAX 32
 #define WIDE 14 /* columns that no terminal has room for */
 
-static bool is_bytes(const char *name)
+static bool is_bytes(const char *whole)
 {
-    static const char *const names[] = {"capacity", "used",       "promised", "size",
-                                        "l1",       "max_object", "quota",    "available"};
+    const char *dot = strrchr(whole, '.'), *name = dot ? dot + 1 : whole;
+    static const char *const names[] = {"capacity",   "used",  "promised",  "size", "l1",
+                                        "max_object", "quota", "available", "limit"};
     size_t n = strlen(name);
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -115,7 +116,7 @@ static bool is_table(json_t *v)
     return json_is_array(v) && json_is_object(json_array_get(v, 0));
 }
 
-static void show_scalars(const char *prefix, json_t *object)
+void ctl_flatten(json_t *flat, const char *prefix, json_t *object)
 {
     const char *name;
     json_t *v;
@@ -125,15 +126,28 @@ static void show_scalars(const char *prefix, json_t *object)
         char full[256];
 
         snprintf(full, sizeof(full), "%s%s%s", prefix, *prefix ? "." : "", name);
-        if (json_is_object(v)) {
-            show_scalars(full, v);
-        } else if (!is_table(v)) {
-            char *text = value_text(name, v);
-
-            printf("%-24s %s\n", full, text);
-            free(text);
-        }
+        if (json_is_object(v))
+            ctl_flatten(flat, full, v);
+        else
+            json_object_set(flat, full, v);
     }
+}
+
+static void show_scalars(const char *prefix, json_t *object)
+{
+    json_t *flat = json_object(), *v;
+    const char *name;
+
+    ctl_flatten(flat, prefix, object);
+    json_object_foreach(flat, name, v)
+    {
+        char *text = is_table(v) ? NULL : value_text(name, v);
+
+        if (text)
+            printf("%-24s %s\n", name, text);
+        free(text);
+    }
+    json_decref(flat);
 }
 
 /* A list whose objects have too many members for a table. */

@@ -13,9 +13,9 @@
 /* Nothing to tell: what is not known here is shown when it is something. */
 static bool is_dull(json_t *v)
 {
-    return json_is_object(v) || json_is_null(v) || json_is_false(v) ||
+    return json_is_null(v) || json_is_false(v) ||
            (json_is_number(v) && json_number_value(v) == 0) ||
-           (json_is_array(v) && !json_array_size(v));
+           (json_is_array(v) && !json_is_string(json_array_get(v, 0)));
 }
 
 /* What is left of an object, behind what was shown of it. */
@@ -26,7 +26,7 @@ static void put_rest(FILE *out, json_t *object)
 
     json_object_foreach(object, name, v)
     {
-        if (is_dull(v) || (json_is_array(v) && json_is_object(json_array_get(v, 0))))
+        if (is_dull(v))
             continue;
         fprintf(out, ", %s ", name);
         ctl_put_value(out, name, v);
@@ -38,26 +38,30 @@ static const char *const sections[][2] = {
     {"l1",
      "{used} of {capacity} used|, {promised} promised to writers|, {residents} objects|, evicts "
      "above {watermark}|, {ratio} at a time|, {policy}|, in {staging}"},
-    {"objects", "{files} files| in {directories} directories|, {unstored} not stored yet|, "
-                "{unstored_bytes} to store"},
+    {"objects", "{files} files| in {directories} directories|, {unstored} not stored yet| "
+                "({unstored_bytes})"},
     {"store",
-     "{queued} queued|, {in_flight} under way| ({in_flight_bytes} bytes)|, {retrying} to be "
-     "tried again|, {given_up} given up"},
-    {"load", "{active} under way|, {queued} queued"},
+     "{queued} queued|, {in_flight} under way| ({in_flight_bytes})|, {retrying} to be tried "
+     "again|, {given_up} given up"},
+    {"load", "{active} under way|, {queued} queued|, {background_bytes} read ahead"},
+    {"locks", "{readers} readers|, {writers} writers|; pinned {pins.soft.files} for a time "
+              "({pins.soft.bytes}), {pins.hard.files} for good ({pins.hard.bytes})| of at most "
+              "{pins.limit}"},
 };
 
 /* One line made of a section of the status; takes the section out of it. */
 static void put_section(FILE *out, json_t *status, const char *section, const char *pieces)
 {
-    json_t *object = json_incref(json_object_get(status, section));
+    json_t *object = json_object_get(status, section), *flat = json_object();
 
     if (json_is_object(object)) {
+        ctl_flatten(flat, "", object);
         fprintf(out, "%-*s", LABEL, section);
-        ctl_fill(out, pieces, object);
-        put_rest(out, object);
+        ctl_fill(out, pieces, flat);
+        put_rest(out, flat);
         json_object_del(status, section);
     }
-    json_decref(object);
+    json_decref(flat);
 }
 
 static double number_of(json_t *object, const char *name)
@@ -125,18 +129,22 @@ static void put_errors(FILE *out, json_t *errors)
     json_array_foreach(errors, i, event) ctl_show_event(out, event);
 }
 
-/* Sections and lists that are not known here. */
-static void put_others(FILE *out, json_t *status)
+/* Sections that are not known here. */
+static void put_other_sections(FILE *out, json_t *status)
 {
     json_t *copy = json_copy(status), *v;
     const char *name;
 
-    json_object_foreach(copy, name, v)
-    {
-        if (json_is_object(v))
-            put_section(out, status, name, "");
-    }
-    json_object_foreach(copy, name, v)
+    json_object_foreach(copy, name, v) put_section(out, status, name, "");
+    json_decref(copy);
+}
+
+static void put_other_lists(FILE *out, json_t *status)
+{
+    const char *name;
+    json_t *v;
+
+    json_object_foreach(status, name, v)
     {
         if (!json_array_size(v))
             continue;
@@ -146,7 +154,6 @@ static void put_others(FILE *out, json_t *status)
         else
             put_sentences(out, v);
     }
-    json_decref(copy);
 }
 
 void ctl_show_status(FILE *out, const char *mount, json_t *status)
@@ -164,10 +171,11 @@ void ctl_show_status(FILE *out, const char *mount, json_t *status)
     for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
         put_section(out, status, sections[i][0], sections[i][1]);
     ctl_fill(out, "waiters   {waiters} requests wait for memory, a writer or a load\n", status);
+    put_other_sections(out, status);
     put_tiers(out, status);
     errors = json_incref(json_object_get(status, "errors"));
     json_object_del(status, "errors");
-    put_others(out, status);
+    put_other_lists(out, status);
     put_errors(out, errors);
     json_decref(errors);
 }

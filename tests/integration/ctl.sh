@@ -68,6 +68,10 @@ say "the mount"
 ends 0 -m "$MNT" status
 assert_match "$(cat .out)" "$MNT: healthy (*of 64.0M used*2 files in 1 directories*tiers*fs  *ok*"
 assert_eq "$("$C" -m "$MNT" --json status | jq -r .objects.files)" 2
+sed -n '/^\.SH STATUS/,/^\.SH EVENTS/p' "$SRCDIR/tools/man/l2fs.5" >man.status
+jq -r 'keys[], (.l1, .store, .objects, .locks | keys[]?)' "$MNT/.l2fs/status" | while read -r name; do
+    grep -qw -- "$name" man.status || fail "l2fs.5 does not tell of $name in .l2fs/status"
+done
 assert_eq "$(cd "$MNT/dir" && "$C" status --json | jq -r .objects.files)" 2 "the working directory"
 assert_match "$("$C" -m "$MNT" adapters)" 'name *fs *'
 assert_eq "$("$C" -m "$MNT" --json adapters | jq -r .fs.type)" fs
@@ -93,7 +97,7 @@ ends 0 -m "$MNT" pin two --hard
 assert_eq "$(attr "$MNT/two" user.l2fs.pin)" hard
 assert_fails rm -f "$MNT/two"
 ends 1 -m "$MNT" evict two
-assert_match "$(cat .err)" '*two: stays in memory: it is open, pinned*'
+assert_match "$(cat .err)" '*two: stays: it is pinned (hard)*'
 ends 0 -m "$MNT" pin two --for 90m
 assert_match "$(attr "$MNT/two" user.l2fs.pin)" 'soft=1.[45]*h'
 ends 0 -m "$MNT" unpin two
