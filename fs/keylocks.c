@@ -11,7 +11,7 @@
 struct keylock {
     struct hash_node node;
     size_t count;
-    uint64_t since;
+    uint64_t since, until;
     char key[];
 };
 
@@ -82,6 +82,7 @@ int keylocks_get(struct keylocks *l, const char *key)
             return -ENOMEM;
         k->count = 0;
         k->since = clock_now();
+        k->until = 0;
         memcpy(k->key, key, len + 1);
         hash_insert(&l->table, &k->node, value);
     }
@@ -126,7 +127,7 @@ bool keylocks_held(struct keylocks *l, const char *key)
     return find_locked(l, key, value) != NULL;
 }
 
-size_t keylocks_since(struct keylocks *l, const char *key, uint64_t *since)
+size_t keylocks_look(struct keylocks *l, const char *key, uint64_t *since, uint64_t *until)
 {
     uint64_t value = key_hash(key);
     const struct keylock *k;
@@ -134,7 +135,19 @@ size_t keylocks_since(struct keylocks *l, const char *key, uint64_t *since)
     LOCKED_SCOPE(&l->lock);
     k = find_locked(l, key, value);
     *since = k ? k->since : 0;
+    *until = k ? k->until : 0;
     return k ? k->count : 0;
+}
+
+void keylocks_until(struct keylocks *l, const char *key, uint64_t until)
+{
+    uint64_t value = key_hash(key);
+    struct keylock *k;
+
+    LOCKED_SCOPE(&l->lock);
+    k = find_locked(l, key, value);
+    if (k)
+        k->until = until;
 }
 
 size_t keylocks_count(struct keylocks *l)

@@ -165,6 +165,8 @@ int prefetch_task_start(struct prefetch_ctl *c, struct prefetch_request *r, size
         return err;
     }
     t->deadline = clock_deadline(task_timeout(c, t, family));
+    if (family == L2_LOAD)
+        tier_locks_until(to, (const char *const *)t->keys, n, t->deadline);
     list_push_back(&source_of(c, tier, family)->flying, &t->link);
     r->tasks++;
     arm(c, t->deadline);

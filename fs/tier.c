@@ -255,9 +255,18 @@ size_t tier_force_unlock(struct tier *t, const char *key)
     return ops->force_unlock ? ops->force_unlock(t->adapter, key) : 0;
 }
 
-size_t tier_locks(struct tier *t, const char *key, uint64_t *since)
+struct tier_locks tier_locks(struct tier *t, const char *key)
 {
-    return keylocks_since(t->held, key, since);
+    struct tier_locks locks;
+
+    locks.n = keylocks_look(t->held, key, &locks.since, &locks.deadline);
+    return locks;
+}
+
+void tier_locks_until(struct tier *t, const char *const *keys, size_t n, uint64_t deadline)
+{
+    for (size_t i = 0; i < n; i++)
+        keylocks_until(t->held, keys[i], deadline);
 }
 
 size_t tier_locked_keys(struct tier *t)

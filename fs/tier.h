@@ -47,9 +47,14 @@ int tier_set_attr(struct tier *t, const char *key, const struct l2_attr *attr,
 int tier_list(struct tier *t, l2_list_fn *fn, void *arg);
 int tier_open_file(struct tier *t, const char *key, int flags, const struct l2_attr *attr, int *fd);
 int tier_link_file(struct tier *t, int fd, const char *key);
-/* The locks that we hold of a key now: taken by lookups, not given back yet. Since when there is one;
- * how many keys there are of that kind. Any thread. */
-size_t tier_locks(struct tier *t, const char *key, uint64_t *since);
+/* The locks that we hold of a key now: taken by lookups, not given back yet. Since when there is one,
+ * and the deadline of the load (0: not begun); how many keys there are of that kind. Any thread. */
+struct tier_locks {
+    size_t n;
+    uint64_t since, deadline;
+};
+struct tier_locks tier_locks(struct tier *t, const char *key);
+void tier_locks_until(struct tier *t, const char *const *keys, size_t n, uint64_t deadline);
 size_t tier_locked_keys(struct tier *t);
 /* How many locks the key had; 0 where the adapter has none. */
 size_t tier_force_unlock(struct tier *t, const char *key);

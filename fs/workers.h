@@ -49,8 +49,10 @@ int keylocks_get(struct keylocks *l, const char *key);     /* +1; 0 or -ENOMEM *
 void keylocks_put(struct keylocks *l, const char *key);    /* -1, floored at 0 */
 size_t keylocks_drop(struct keylocks *l, const char *key); /* to 0; how many there were */
 bool keylocks_held(struct keylocks *l, const char *key);
-/* How many, and since when there is one (clock_now). */
-size_t keylocks_since(struct keylocks *l, const char *key, uint64_t *since);
+/* How many; since when there is one, and until when whoever holds it means to (clock_now; 0: not
+ * said). */
+size_t keylocks_look(struct keylocks *l, const char *key, uint64_t *since, uint64_t *until);
+void keylocks_until(struct keylocks *l, const char *key, uint64_t until);
 size_t keylocks_count(struct keylocks *l); /* distinct locked keys */
 
 #endif

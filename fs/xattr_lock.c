@@ -97,39 +97,42 @@ static void print_pids(const struct holders *who, struct text *t)
     }
 }
 
-static size_t locks_in(struct tier *tier, const struct text *keys, uint64_t *since)
+/* Of all its names: the oldest lock, the last deadline. */
+static struct tier_locks locks_in(struct tier *tier, const struct text *keys)
 {
-    size_t n = 0;
+    struct tier_locks all = {.since = UINT64_MAX};
 
-    *since = UINT64_MAX;
     for (const char *key = keys->data; key && key < keys->data + keys->len;
          key += strlen(key) + 1) {
-        uint64_t first;
-        size_t here = tier_locks(tier, key, &first);
+        struct tier_locks here = tier_locks(tier, key);
 
-        n += here;
-        if (here)
-            *since = MIN(*since, first);
+        all.n += here.n;
+        all.since = here.n ? MIN(all.since, here.since) : all.since;
+        all.deadline = MAX(all.deadline, here.deadline);
     }
-    return n;
+    return all;
 }
 
 static void print_tier_locks(struct l2fs *fs, const struct picture *p, struct text *t)
 {
     TIERS_HELD(held, &fs->tiers, p->tiers);
     const char *comma = "";
-    uint64_t since;
 
     tiers_each(i, held.mask)
     {
-        size_t n = locks_in(fs->tiers.tier[i], &p->keys, &since);
+        struct tier_locks locks = locks_in(fs->tiers.tier[i], &p->keys);
+        uint64_t now = clock_now();
 
-        if (!n)
+        if (!locks.n)
             continue;
         text_puts(t, comma);
         events_quote(t, tiers_name(&fs->tiers, i));
-        text_printf(t, ":{\"locks\":%zu,\"held_ms\":%" PRIu64 "}", n,
-                    (clock_now() - since) / NSEC_PER_MSEC);
+        text_printf(t, ":{\"locks\":%zu,\"held_ms\":%" PRIu64, locks.n,
+                    (now - locks.since) / NSEC_PER_MSEC);
+        if (locks.deadline)
+            text_printf(t, ",\"left_ms\":%" PRIu64,
+                        (locks.deadline - MIN(now, locks.deadline)) / NSEC_PER_MSEC);
+        text_puts(t, "}");
         comma = ",";
     }
 }

@@ -74,6 +74,27 @@ quota alice none
 assert_eq "$(tenant alice)" ""
 cp "$WORK/data" "$MNT/alice/sub/third"
 
+say "a cache forgets the coldest"
+C2=$WORK/cache
+MN2=$WORK/mnt2
+mkdir -p "$C2"
+l2_mount none "$MN2" -o l1=64M -o 'l2={"type":"fs","base_path":"'"$C2"'","max_capacity_gb":1}'
+mkdir "$MN2/alice" "$MN2/bob"
+setfattr -n user.l2fs.quota -v 4M "$MN2/alice"
+head -c 1M /dev/urandom >"$WORK/one"
+cp "$WORK/one" "$MN2/bob/old"
+for i in 01 02 03 04 05 06 07 08 09 10 11 12; do
+    cp "$WORK/one" "$MN2/alice/$i" || fail "alice/$i is refused"
+    sync "$MN2/alice/$i"
+done
+[ "$(find "$MN2/alice" -type f | wc -l)" -le 4 ] || fail "alice has more than her quota"
+[ "$(du -sb --apparent-size "$C2/alice" | cut -f1)" -le 4300000 ] || fail "and in the tier too"
+[ ! -e "$MN2/alice/01" ] || fail "the oldest is still there"
+[ ! -e "$C2/alice/01" ] || fail "the oldest is still in the tier"
+assert_same "$WORK/one" "$MN2/alice/12"
+assert_same "$WORK/one" "$MN2/bob/old"
+l2_umount "$MN2"
+
 say "who may set it, and on what"
 assert_fails quota . 1G
 assert_fails quota alice/c 1G

@@ -246,6 +246,10 @@ START_TEST(locks_in_tiers_come_and_go)
         n = number(lock_of("key"), "l2", "fault", "locks");
     ck_assert_int_eq(n, 1);
     ck_assert_int_lt(number(lock_of("key"), "l2", "fault", "held_ms"), 10000);
+    while ((n = number(lock_of("key"), "l2", "fault", "left_ms")) < 0) /* until the load begins */
+        ck_assert(clock_now() < deadline);
+    ck_assert_int_gt(n, 1000);
+    ck_assert_int_le(n, (json_int_t)(r.cfg.load_timeout / NSEC_PER_MSEC));
     ck_assert_int_eq(number(locks_in_status(), "l2", "fault", NULL), 1);
     wait_state("resident");
     while (n != -1 && clock_now() < deadline)
