@@ -52,6 +52,7 @@ struct l2fs {
     struct list tenants;       /* ns->lock; tenant.h */
     struct list space_waiters; /* ns->lock; creates and loads that wait for L1 space */
     struct stores stores;      /* ns->lock */
+    struct list warms;         /* ns->lock; struct warm */
     struct evictor evictor;
     uint64_t expect;            /* ns->lock; learned size of an object written anywhere */
     size_t unstored;            /* ns->lock; objects with something to store */

@@ -226,18 +226,35 @@ int vfs_fallocate(struct l2fs *fs, struct handle *h, int mode, off_t off, off_t 
     return refreshed(fs, h->inode, err);
 }
 
+/* While it loads the whole file is one hole. True: *pos is the answer. */
+static bool seek_loading(struct l2fs *fs, const struct handle *h, off_t off, int whence, off_t *pos)
+{
+    LOCKED_SCOPE(&fs->ns->lock);
+    if (h->inode->state == STATE_RESIDENT)
+        return false;
+    *pos = whence == SEEK_HOLE ? off : -ENXIO;
+    if (off < 0 || (uint64_t)off >= h->inode->size)
+        *pos = -ENXIO;
+    if (h->inode->state != STATE_LOADING)
+        *pos = -EIO;
+    return true;
+}
+
 off_t vfs_lseek(struct l2fs *fs, struct handle *h, off_t off, int whence)
 {
     AUTO_CLOSE int fd = -1;
+    off_t pos;
     int err;
 
-    if (h->mode != HANDLE_BACKED)
+    if (h->mode == HANDLE_VIRTUAL)
         return -EINVAL;
+    if (h->mode == HANDLE_DIRECT && seek_loading(fs, h, off, whence, &pos))
+        return pos;
     err = open_file(fs, h->inode, O_RDONLY, &fd);
     if (err)
         return err;
-    off = lseek(fd, off, whence);
-    return off < 0 ? -errno : off;
+    pos = lseek(fd, off, whence);
+    return pos < 0 ? -errno : pos;
 }
 
 unsigned vfs_poll(struct l2fs *fs, struct handle *h, struct waiter *w)

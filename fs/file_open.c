@@ -289,6 +289,8 @@ int vfs_open(struct l2fs *fs, struct inode *inode, int flags, const struct calle
     } else {
         err = file_open_locked(fs, h, c, w);
     }
+    if ((!err || err == -EINPROGRESS) && !h->write && !inode->vfile)
+        readahead_locked(fs, inode);
     if (!err && !inode->vfile) {
         handle_attach_locked(fs, h);
         ranks_touch(inode);

@@ -39,6 +39,7 @@ struct l2fs_config {
     uint64_t drain_timeout; /* unmount waits this long for stores, then keeps the staging */
     uint64_t start_timeout; /* mount.l2fs waits this long for the mount to answer */
 
+    int64_t readahead_keys;    /* loaded ahead of opens in sequence; 0: none */
     int64_t prefetch_requests; /* of warm-ups and read-ahead in flight */
     uint64_t prefetch_bytes;   /* ... and their bytes; 0: a quarter of l1 */
 

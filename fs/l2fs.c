@@ -131,6 +131,7 @@ static void init_lists(struct l2fs *fs)
     list_init(&fs->waiters);
     list_init(&fs->tenants);
     list_init(&fs->space_waiters);
+    list_init(&fs->warms);
     tiers_init(&fs->tiers);
     keyguard_init(&fs->guard);
     lock_init(&fs->gone_lock);
@@ -163,6 +164,8 @@ static void destroy(struct l2fs *fs, bool keep)
     prefetch_ctl_destroy(fs->prefetch_ctl);
     stores_drop(fs);
     mailbox_destroy(fs->mailbox);
+    if (fs->ns)
+        warm_drop_all(fs);
     loop_destroy(fs->loop);
     events_destroy(fs->events);
     if (fs->pinner)

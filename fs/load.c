@@ -78,6 +78,8 @@ void load_batch_submit_locked(struct load_batch *b)
         free(b);
         return;
     }
+    if (b->purpose.warm)
+        warm_batch_locked(b->purpose.warm);
     submit(b);
 }
 
@@ -116,8 +118,11 @@ int load_batch_add_locked(struct load_batch *b, struct inode *inode)
     l1_promise(&fs->l1, inode->object, inode->size);
     state_move(&inode->state, STATE_LOADING);
     append(own, work);
-    if (!keyguard_enter(&fs->guard, &work->ticket, work->key, NULL))
+    if (!keyguard_enter(&fs->guard, &work->ticket, work->key, NULL)) {
+        if (own->purpose.warm)
+            warm_batch_locked(own->purpose.warm);
         return 0; /* on_turn submits it */
+    }
     append(b, work);
     free(own);
     return 0;
@@ -157,7 +162,7 @@ static void arrived_locked(struct l2fs *fs, struct load_work *work, const struct
     o->unread = true;
     file_record_locked(fs, o, RECORD_PUBLISHED);
     file_pin_locked(fs, o);
-    events_add(fs, "loaded", work->key, NULL);
+    events_add(fs, work->batch->purpose.warm ? "warmed" : "loaded", work->key, NULL);
     wake_locked(fs, &o->waiters, 0);
 }
 
@@ -181,6 +186,11 @@ static void failed_locked(struct l2fs *fs, struct load_work *work, int error)
     wake_locked(fs, &o->waiters, eio ? -EIO : -ENOENT);
 }
 
+static bool is_readahead(const struct load_purpose *p)
+{
+    return p->background && !p->warm;
+}
+
 static void key_done_locked(struct l2fs *fs, struct load_work *work, const struct prefetch_key *k,
                             int err)
 {
@@ -199,8 +209,11 @@ static void key_done_locked(struct l2fs *fs, struct load_work *work, const struc
     } else {
         failed_locked(fs, work, err);
     }
+    if (work->batch->purpose.warm)
+        warm_key_done_locked(work->batch->purpose.warm, err);
     evict_post_locked(fs);
-    ranks_touch(inode);
+    if (!is_readahead(&work->batch->purpose)) /* nobody used it yet */
+        ranks_touch(inode);
     file_settle_locked(fs, inode);
 }
 
@@ -241,6 +254,8 @@ static void on_done(struct prefetch_owner *owner, struct prefetch_request *r)
     struct load_batch *b = container_of(r, struct load_batch, request);
 
     (void)owner;
+    if (b->purpose.warm)
+        warm_batch_done(b->purpose.warm);
     for (size_t i = 0; i < r->n; i++)
         free(b->works[i]);
     free(b);

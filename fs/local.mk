@@ -125,6 +125,7 @@ fs_sources = \
 	fs/publish.c \
 	fs/rank.c \
 	fs/rank.h \
+	fs/readahead.c \
 	fs/record.c \
 	fs/record.h \
 	fs/remove.c \
@@ -173,6 +174,7 @@ fs_sources = \
 	fs/vfs.h \
 	fs/virtual.h \
 	fs/wait.c \
+	fs/warm.c \
 	fs/workers.c \
 	fs/workers.h \
 	fs/xattr.c \

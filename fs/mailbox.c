@@ -95,3 +95,9 @@ void mailbox_post(struct mailbox *m, struct letter *letter)
     if (first && write(m->wake.fd, &one, sizeof one) < 0 && errno != EAGAIN)
         abort();
 }
+
+void mailbox_withdraw(struct mailbox *m, struct letter *letter)
+{
+    LOCKED_SCOPE(&m->lock);
+    list_remove(&letter->link);
+}

@@ -22,5 +22,8 @@ int mailbox_create(struct loop *loop, struct mailbox **out); /* 0 or -errno */
 void mailbox_destroy(struct mailbox *m);
 /* Never blocks, never fails. */
 void mailbox_post(struct mailbox *m, struct letter *letter);
+/* Takes a letter back that may have been posted (its link was initialised): it is not run any more.
+ * Only after the loop has stopped, before its owner is freed. */
+void mailbox_withdraw(struct mailbox *m, struct letter *letter);
 
 #endif

@@ -22,6 +22,15 @@ struct namespace
     size_t dirs;
 };
 
+/* The sequence that opens in a directory follow (readahead.c). */
+struct readahead {
+    uint32_t last;   /* slot of the latest open */
+    uint16_t window; /* keys loaded ahead; 0: no sequence */
+    uint16_t run;    /* by_name: which number in the names grows */
+    bool by_name;    /* else in the order of the listing */
+    bool seen;       /* `last` is set */
+};
+
 /* The directory part of an inode. Entries keep their slot while they live, so a listing can go on
  * beside removals; holes are closed when nobody lists. */
 struct dir {
@@ -32,6 +41,7 @@ struct dir {
     uint32_t subdirs;
     uint32_t opens;
     uint64_t expect; /* learned size of an object written here */
+    struct readahead readahead;
     bool place_disk; /* user.l2fs.place=disk */
     bool reserved;   /* .l2fs and below: not listed in the root, nothing is made or removed here */
 };

@@ -1,4 +1,4 @@
-/* prefetch.h - bringing keys into L1: loads. Level 4.
+/* prefetch.h - bringing keys into L1: loads, warm-ups, read-ahead. Level 4.
  *
  * `_locked` functions are called with ns->lock held, from any thread.
  */
@@ -10,6 +10,7 @@
 
 struct l2fs;
 struct waiter;
+struct warm;
 
 /* ---- load.c: keys on their way, in batches of one request each ---- */
 
@@ -20,6 +21,7 @@ struct load_batch;
 
 /* What a batch is for. */
 struct load_purpose {
+    struct warm *warm; /* its warm-up; NULL: none */
     bool background;
     enum plan_mode mode;
 };
@@ -37,5 +39,30 @@ int load_batch_add_locked(struct load_batch *b, struct inode *inode);
 bool load_batch_full(const struct load_batch *b);
 /* The batch is the controller's; an empty one is freed. */
 void load_batch_submit_locked(struct load_batch *b);
+
+/* ---- warm.c ---- */
+
+/* Loads the file, or all files below the directory, in the background, as far as L1 goes: clean
+ * residents leave for it, but nothing of what it loaded itself. Each key ends with the event
+ * "warmed" or "load-failed", the whole with "warm-done". 0 or -ENOMEM. */
+int warm_start_locked(struct l2fs *fs, struct inode *top);
+/* Warm-ups that were started at `top` take no further key. */
+void warm_stop_locked(struct l2fs *fs, struct inode *top);
+size_t warm_count_locked(const struct l2fs *fs);
+void warm_drop_all(struct l2fs *fs); /* at the end, without the loop */
+
+/* A batch of it was submitted; a key of it came to its end; the batch did. */
+void warm_batch_locked(struct warm *w);
+void warm_key_done_locked(struct warm *w, int error);
+void warm_batch_done(struct warm *w);
+
+/* ---- readahead.c ---- */
+
+/* A file was opened for reading: when opens follow the order of its directory, the next keys are
+ * loaded. */
+void readahead_locked(struct l2fs *fs, struct inode *inode);
+/* The name that follows: the number that is the run-th of `name` (from 0) grows by one, and keeps its
+ * width. False: there is no such number. Pure. */
+bool readahead_name(const char *name, unsigned run, char out[KEY_NAME_MAX + 1]);
 
 #endif

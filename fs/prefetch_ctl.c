@@ -321,6 +321,7 @@ void prefetch_ctl_destroy(struct prefetch_ctl *c)
     }
     end_running(c, PREFETCH_FAILED, -ESHUTDOWN);
     end_queued(c, PREFETCH_FAILED, -ESHUTDOWN);
+    mailbox_withdraw(c->p.mailbox, &c->kick);
     pthread_mutex_destroy(&c->mutex);
     free(c);
 }

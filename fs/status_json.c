@@ -26,6 +26,7 @@ struct figures {
     struct store_ctl_status stores;
     struct prefetch_status loads;
     struct locks locks;
+    size_t warms;
 };
 
 static size_t list_length(const struct list *head)
@@ -53,6 +54,7 @@ static void collect(struct l2fs *fs, struct figures *f)
     f->files = fs->ns->files;
     f->directories = fs->ns->dirs;
     f->unstored = fs->unstored;
+    f->warms = warm_count_locked(fs);
     f->waiters = list_length(&fs->waiters);
     f->retrying = fs->stores.retrying;
     f->given_up = fs->stores.given_up;
@@ -144,6 +146,7 @@ static json_t *load_json(struct l2fs *fs, const struct figures *f)
     set_count(load, "lookup_phase", f->loads.lookup);
     set_count(load, "load_phase", f->loads.load);
     set_count(load, "background_bytes", f->loads.bytes);
+    set_count(load, "warm_ups", f->warms);
     tiers_each(i, fs->tiers.present)
         set_count(overdue, tiers_name(&fs->tiers, i), f->loads.overdue[i]);
     json_object_set_new(load, "overdue", overdue);

@@ -96,6 +96,7 @@ ssize_t vfs_read(struct l2fs *fs, struct handle *h, void *buf, size_t len, off_t
                  struct waiter *w, const void **direct);
 ssize_t vfs_write(struct l2fs *fs, struct handle *h, const void *buf, size_t len, off_t off);
 int vfs_fallocate(struct l2fs *fs, struct handle *h, int mode, off_t off, off_t len);
+/* SEEK_DATA and SEEK_HOLE: the staging file's; one hole while a DIRECT handle's key is loading. */
 off_t vfs_lseek(struct l2fs *fs, struct handle *h, off_t off, int whence);
 /* POLL* bits now. When 0 and w is not NULL, w is kept and retried at a change or at release. */
 unsigned vfs_poll(struct l2fs *fs, struct handle *h, struct waiter *w);

@@ -131,44 +131,23 @@ static int set_quota_locked(struct setting *s)
 
 /* --- prefetch and evict --- */
 
-struct sweep {
-    struct l2fs *fs;
-    uint64_t room; /* bytes that may still be asked for */
-};
-
-static bool prefetch_one(void *arg, struct dentry *d)
-{
-    struct sweep *s = arg;
-    int err;
-
-    if (d->inode->dir || d->inode->state != STATE_EVICTED)
-        return true;
-    if (d->inode->size > s->room)
-        return false;
-    err = load_locked(s->fs, d->inode, NULL);
-    if (err && err != -EINPROGRESS)
-        return false; /* no space now: the rest waits for whoever reads it */
-    s->room -= d->inode->size;
-    return true;
-}
-
 static int prefetch_locked(struct setting *s)
 {
-    struct sweep sweep = {.fs = s->fs, .room = s->fs->l1.capacity};
-    int err;
+    bool on;
 
-    if (xattr_parse_order(s->text))
+    if (xattr_parse_flag(s->text, &on))
         return -EINVAL;
-    if (s->inode->dir) {
-        ns_walk(s->inode, prefetch_one, &sweep);
+    if (!on) {
+        warm_stop_locked(s->fs, s->inode);
         return 0;
     }
-    if (s->inode->state != STATE_EVICTED)
+    if (!s->inode->dir && s->inode->state != STATE_EVICTED)
         return 0;
-    err = load_locked(s->fs, s->inode, NULL);
-    if (err == -EAGAIN || err == -ENOSPC)
-        s->why = "L1 has no space for it now";
-    return err == -EINPROGRESS ? 0 : err;
+    if (!s->inode->dir && s->inode->size > s->fs->l1.capacity) {
+        s->why = "it is larger than L1";
+        return -EFBIG;
+    }
+    return warm_start_locked(s->fs, s->inode);
 }
 
 static const char *why_not_evicted(const struct l2fs *fs, const struct inode *inode)

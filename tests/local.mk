@@ -36,6 +36,9 @@ unit_tests = \
 	tests/unit/test_options_spec \
 	tests/unit/test_policy \
 	tests/unit/test_order \
+	tests/unit/test_prefetch \
+	tests/unit/test_prefetch_ctl \
+	tests/unit/test_prefetch_late \
 	tests/unit/test_status \
 	tests/unit/test_store \
 	tests/unit/test_store_ctl \
@@ -79,6 +82,8 @@ stress_tests =
 testlib_sources = \
 	tests/lib/core_rig.c \
 	tests/lib/core_rig.h \
+	tests/lib/prefetch_rig.c \
+	tests/lib/prefetch_rig.h \
 	tests/lib/rig.c \
 	tests/lib/rig.h \
 	tests/lib/rig_task.c \

@@ -156,7 +156,8 @@ START_TEST(every_option_of_the_table)
     ck_assert_int_eq(
         parse("null:", "/mnt", "-o",
               "l1=1G,max_object=512M,l1_watermark=0.5,l1_ratio=0.1,l1_policy=FIFO,writer_wait=1s,"
-              "load_timeout=2s,prefetch_requests=3,prefetch_bytes=64M,space_wait=3s,store_timeout="
+              "load_timeout=2s,readahead_keys=5,prefetch_requests=3,prefetch_bytes=64M,space_wait="
+              "3s,store_timeout="
               "4s,drain_timeout=5s,start_timeout=6s,"
               "tmp=*.part,disk=*.slot:*.big,open=stream,on_corrupt=eio,pin=auto,nopassthrough,"
               "io_uring,noallow_other,threads=7,attr_timeout=8s,name=n,staging=/s,log=/l,"
@@ -168,6 +169,7 @@ START_TEST(every_option_of_the_table)
     ck_assert_double_eq(opt.cfg.l1_ratio, 0.1);
     ck_assert_int_eq(opt.cfg.l1_policy, EVICT_FIFO);
     ck_assert_uint_eq(opt.cfg.start_timeout, 6 * NSEC_PER_SEC);
+    ck_assert_int_eq(opt.cfg.readahead_keys, 5);
     ck_assert_int_eq(opt.cfg.prefetch_requests, 3);
     ck_assert_uint_eq(opt.cfg.prefetch_bytes, 64 * MIB);
     ck_assert_str_eq(opt.cfg.tmp, "*.part");
