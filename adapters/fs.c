@@ -96,7 +96,8 @@ static const struct conf_opt fs_options[] = {
      .type = CONF_BOOL,
      .offset = CONF(recover_on_start),
      .def = "true",
-     .help = "count at start what the directory holds"},
+     .help = "count at start what the directory holds; else the first listing does, which a mount "
+             "makes"},
     {.name = "fsync",
      .type = CONF_BOOL,
      .offset = CONF(fsync),

@@ -198,13 +198,14 @@ bool fs_space_count_end(struct fs_space *s, uint64_t mark, const struct l2_usage
 {
     LOCKED_SCOPE(&s->lock);
 
-    if (!s->counting)
+    if (s->counted)
         return true;
     if (exact && (s->changing || s->changes != mark))
         return false;
     s->used = found->used;
     s->objects = found->objects;
     s->counting = false;
+    s->counted = true;
     s->checked_at = 0;
     pthread_cond_broadcast(&s->counted_cond);
     return true;

@@ -36,6 +36,7 @@ struct fs_space {
     unsigned changing;   /* lock: changes between enter and leave */
     uint64_t changes;    /* lock: how many have ended */
     bool counting;       /* lock: the first count is under way */
+    bool counted;        /* lock: a count has ended, so `used` is all there is */
     uint64_t used;       /* lock */
     uint64_t objects;    /* lock */
     uint64_t overhead;   /* lock: directories, our own files */
@@ -81,7 +82,7 @@ void fs_space_dir(struct fs_space *s, int dir);
 void fs_space_dir_is(struct fs_space *s, const struct stat *st);
 void fs_space_dir_gone(struct fs_space *s, const struct stat *st);
 
-/* The first count of what is there. begin gives a mark; end takes the result and is true, or, when
+/* The first count of what is there, at start or by the first listing. begin gives a mark; end takes the result and is true, or, when
  * something changed since the mark and `exact` is wanted, false. */
 bool fs_space_count_wanted(struct fs_space *s);
 uint64_t fs_space_count_begin(struct fs_space *s);

@@ -327,6 +327,31 @@ START_TEST(set_aside_is_not_free)
 }
 END_TEST
 
+static bool see(void *arg, const struct l2_entry *e)
+{
+    (void)arg, (void)e;
+    return true;
+}
+
+START_TEST(a_listing_counts_what_was_not_counted)
+{
+    if (!make_disk())
+        return;
+    open_fs(", \"max_capacity_gb\": " MAX_GB);
+    ck_assert_int_eq(rig_store(&rig, "d/k", 6 << 20, 1), 0);
+    rig_close(&rig);
+    open_fs(", \"recover_on_start\": false, \"max_capacity_gb\": " MAX_GB);
+    ck_assert_uint_eq(usage().used, 0);
+    ck_assert_int_eq(rig.a->ops->list(rig.a, see, NULL), 0);
+    check_account();
+    ck_assert_int_eq(rig_store(&rig, "l", 3 << 20, 1), -ENOSPC);
+    ck_assert_int_eq(rig.a->ops->list(rig.a, see, NULL), 0);
+    check_account();
+    rig_close(&rig);
+    drop_disk();
+}
+END_TEST
+
 /* --- files that their user changes in place --- */
 
 START_TEST(growing_files_are_looked_at)
@@ -466,7 +491,7 @@ int main(void)
         attributes_are_accounted_for,    set_aside_is_not_free,
         growing_files_are_looked_at,     no_new_file_when_full,
         the_guard_works_alone,           the_guard_works_with_a_maximum,
-        capacities_must_be_sizes,
+        capacities_must_be_sizes,        a_listing_counts_what_was_not_counted,
     };
     Suite *s = suite_create("fs_space");
     TCase *tc = tcase_create("space");
