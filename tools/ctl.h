@@ -123,6 +123,7 @@ void ctl_show_event(FILE *out, json_t *event);
 void ctl_show_status(FILE *out, const char *mount, json_t *status); /* ctl_status.c; eats of it */
 int ctl_status(const struct ctl *c, int n, char *args[]);
 json_t *ctl_tier_row(json_t *tier); /* ctl_adapters.c: a new row for a table, of a tier's status */
+json_t *ctl_read_adapters(const char *mount); /* all by name; NULL having said why */
 int ctl_show_adapters(const struct ctl *c, const char *mount);
 int ctl_adapters(const struct ctl *c, int n, char *args[]); /* ctl_settings.c */
 int ctl_config(const struct ctl *c, int n, char *args[]);

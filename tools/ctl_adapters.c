@@ -92,8 +92,7 @@ static int is_adapter(const struct dirent *e)
     return e->d_name[0] != '.';
 }
 
-/* All by name; NULL having said why. */
-static json_t *read_adapters(const char *mount)
+json_t *ctl_read_adapters(const char *mount)
 {
     char path[PATH_MAX];
     struct dirent **names;
@@ -160,7 +159,7 @@ static void show_adapters(json_t *all)
 
 int ctl_show_adapters(const struct ctl *c, const char *mount)
 {
-    json_t *all = read_adapters(mount);
+    json_t *all = ctl_read_adapters(mount);
 
     if (!all)
         return CTL_MISSING;

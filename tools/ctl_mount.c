@@ -10,8 +10,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/magic.h>
-#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -44,17 +42,6 @@ int ctl_complain(const char *path, int error)
     case EPERM: return ctl_fail("%s: %s; are you its owner, or root?", path, strerror(error));
     default: return ctl_fail("%s: %s", path, strerror(error));
     }
-}
-
-int ctl_check(const char *path)
-{
-    struct statfs fs;
-
-    if (statfs(path, &fs))
-        return ctl_complain(path, errno);
-    if (fs.f_type != FUSE_SUPER_MAGIC || lgetxattr(path, CTL_PREFIX "pin", NULL, 0) < 0)
-        return ctl_complain(path, ENODATA);
-    return CTL_OK;
 }
 
 int ctl_worse(int a, int b)
@@ -117,6 +104,19 @@ char *ctl_find_mount(const struct ctl *c)
     ctl_fail(count ? "several file systems are mounted; choose one with -m MOUNT, or go there"
                    : "no l2fs is mounted here");
     return NULL;
+}
+
+int ctl_check(const char *path)
+{
+    char *real = realpath(path, NULL), *mount;
+    unsigned count;
+
+    if (!real)
+        return ctl_complain(path, errno);
+    mount = find(real, &count);
+    free(real);
+    free(mount);
+    return mount ? CTL_OK : ctl_complain(path, ENODATA);
 }
 
 char *ctl_path(const struct ctl *c, const char *arg)

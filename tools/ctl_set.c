@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
 
@@ -16,6 +17,7 @@
 struct order {
     const char *name, *value; /* of the attribute, whole */
     const char *done;         /* said of each */
+    const char *done_below;   /* said of directories; NULL: the same */
     const char *busy;         /* why EBUSY; NULL: what ctl_would_leave says */
     const char *invalid;      /* why EINVAL */
 };
@@ -47,6 +49,13 @@ static int carry_out(const struct order *o, const char *path)
     return ctl_complain(path, errno);
 }
 
+static bool is_directory(const char *path)
+{
+    struct stat st;
+
+    return !lstat(path, &st) && S_ISDIR(st.st_mode);
+}
+
 static int carry_out_all(const struct ctl *c, const struct order *o, int n, char *args[])
 {
     json_t *rows = json_array();
@@ -55,12 +64,13 @@ static int carry_out_all(const struct ctl *c, const struct order *o, int n, char
     for (int i = 0; i < n; i++) {
         char *path = ctl_path(c, args[i]);
         int one = path ? carry_out(o, path) : CTL_FAILED;
+        const char *done = o->done_below && path && is_directory(path) ? o->done_below : o->done;
 
         rc = ctl_worse(rc, one);
         if (c->json)
-            json_array_append_new(rows, outcome(args[i], one ? "failed" : o->done));
+            json_array_append_new(rows, outcome(args[i], one ? "failed" : done));
         else if (!one)
-            printf("%s: %s\n", args[i], o->done);
+            printf("%s: %s\n", args[i], done);
         free(path);
     }
     if (c->json)
@@ -72,8 +82,11 @@ static int carry_out_all(const struct ctl *c, const struct order *o, int n, char
 
 int ctl_pin(const struct ctl *c, int n, char *args[])
 {
-    struct order o = {CTL_PREFIX "pin", "soft", "pinned for 30m", "it cannot be pinned now",
-                      "only keys are pinned, not directories"};
+    struct order o = {.name = CTL_PREFIX "pin",
+                      .value = "soft",
+                      .done = "pinned for 30m",
+                      .busy = "it is in use",
+                      .invalid = "only keys are pinned, not directories"};
     char value[64], done[80];
     uint64_t ns;
 
@@ -99,28 +112,41 @@ int ctl_pin(const struct ctl *c, int n, char *args[])
 
 int ctl_unpin(const struct ctl *c, int n, char *args[])
 {
-    struct order o = {CTL_PREFIX "pin", "none", "not pinned", "it is in use", NULL};
+    struct order o = {
+        .name = CTL_PREFIX "pin", .value = "none", .done = "not pinned", .busy = "it is in use"};
 
     return carry_out_all(c, &o, n, args);
 }
 
 int ctl_evict_paths(const struct ctl *c, int n, char *args[])
 {
-    struct order o = {CTL_PREFIX "evict", "1", "evicted", NULL, NULL};
+    struct order o = {.name = CTL_PREFIX "evict",
+                      .value = "1",
+                      .done = "evicted",
+                      .done_below =
+                          "what may leave has left; evict --dry-run tells what stays and why"};
 
     return carry_out_all(c, &o, n, args);
 }
 
 int ctl_retry(const struct ctl *c, int n, char *args[])
 {
-    struct order o = {CTL_PREFIX "retry", "1", "is tried again", "it is in use", NULL};
+    struct order o = {.name = CTL_PREFIX "retry",
+                      .value = "1",
+                      .done = "is tried again",
+                      .done_below = "what failed is tried again",
+                      .busy = "it is in use"};
 
     return carry_out_all(c, &o, n, args);
 }
 
 int ctl_unlock(const struct ctl *c, int n, char *args[])
 {
-    struct order o = {CTL_PREFIX "unlock", "force", "unlocked", "it is in use", NULL};
+    struct order o = {.name = CTL_PREFIX "unlock",
+                      .value = "force",
+                      .done = "unlocked",
+                      .busy = "it is in use",
+                      .invalid = "only keys are unlocked, not directories"};
 
     if (!c->force) {
         ctl_fail("unlock: this drops the pin and every lock in the tiers, whoever holds them; if "
@@ -163,8 +189,11 @@ static int show_quota(const struct ctl *c, const char *dir, const char *path)
 
 int ctl_quota(const struct ctl *c, int n, char *args[])
 {
-    struct order o = {CTL_PREFIX "quota", n > 1 ? args[1] : NULL, "quota set", "it is in use",
-                      "a quota is none or a size such as 100G, of a directory"};
+    struct order o = {.name = CTL_PREFIX "quota",
+                      .value = n > 1 ? args[1] : NULL,
+                      .done = "quota set",
+                      .busy = "it is in use",
+                      .invalid = "a quota is none or a size such as 100G, of a directory"};
     char *path = ctl_path(c, args[0]);
     int rc = path ? ctl_check(path) : CTL_FAILED;
 

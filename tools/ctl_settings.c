@@ -86,12 +86,28 @@ int ctl_config(const struct ctl *c, int n, char *args[])
 
 /* --- adapters --- */
 
+/* Says what the daemon calls it: that is not in `before`. */
+static void tell_new(const char *mount, json_t *before)
+{
+    json_t *now = ctl_read_adapters(mount), *adapter;
+    const char *name;
+
+    json_object_foreach(now, name, adapter)
+    {
+        if (!json_object_get(before, name))
+            printf("%s: added\n", name);
+    }
+    json_decref(now);
+}
+
 static int add(const char *mount, const char *adapter)
 {
-    int rc = set_control(mount, "adapters", "adapter_add", adapter);
+    json_t *before = ctl_read_adapters(mount);
+    int rc = before ? set_control(mount, "adapters", "adapter_add", adapter) : CTL_MISSING;
 
     if (!rc)
-        puts("added");
+        tell_new(mount, before);
+    json_decref(before);
     return rc;
 }
 

@@ -208,6 +208,7 @@ if command -v script >/dev/null; then
 fi
 
 say "settings"
+assert_match "$("$C" -m "$MNT" info .l2fs/config)" '*log_level *info*'
 ends 0 -m "$MNT" config l1_watermark=0.7 l1_policy=FIFO
 assert_eq "$("$C" -m "$MNT" --json config | jq -r '.l1_policy, .l1_watermark' | tr '\n' ' ')" "FIFO 0.7 "
 ends 1 -m "$MNT" config l1_policy=MRU
@@ -219,6 +220,7 @@ ends 2 -m "$MNT" config l1_policy
 say "adapters come and go"
 mkdir "$WORK/l2b"
 ends 0 -m "$MNT" adapters add "{\"type\":\"fs\",\"base_path\":\"$WORK/l2b\"}"
+assert_eq "$(cat .out)" "fs.1: added"
 assert_eq "$("$C" -m "$MNT" adapters --json | jq -r 'keys | join(",")')" "fs,fs.1"
 ends 0 -m "$MNT" adapters remove fs.1 --timeout 20s
 assert_eq "$("$C" -m "$MNT" adapters --json | jq -r 'keys | join(",")')" "fs"
