@@ -47,6 +47,12 @@ void evict_tell(struct l2fs *fs, const struct evict_place *p, const char *key, e
     text_fini(&detail);
 }
 
+void evict_gone_locked(struct l2fs *fs, struct inode *inode, const char *key)
+{
+    events_add(fs, "gone", key, "\"why\":\"evicted\"");
+    file_lost_locked(fs, inode);
+}
+
 /* --- who may leave --- */
 
 enum obstacle evict_obstacle_locked(struct l2fs *fs, const struct object *o, uint64_t now)
@@ -112,7 +118,7 @@ static uint64_t detach_locked(struct l2fs *fs, struct object *o, enum evict_caus
     if (inode->tiers)
         state_move(&inode->state, STATE_EVICTED);
     else
-        file_lost_locked(fs, inode);
+        evict_gone_locked(fs, inode, key);
     file_settle_locked(fs, inode);
     return id;
 }

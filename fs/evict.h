@@ -31,6 +31,9 @@ void evict_place_init(struct evict_place *p, struct metrics *m, const char *name
 void evict_tell(struct l2fs *fs, const struct evict_place *p, const char *key,
                 enum evict_cause why);
 
+/* It left the last place that had it: event "gone", and its names vanish. */
+void evict_gone_locked(struct l2fs *fs, struct inode *inode, const char *key);
+
 /* ---- L1 ---- */
 
 struct evictor {

@@ -175,7 +175,7 @@ int evict_ctl_start(struct l2fs *fs)
     fs->evict_ctl = calloc(1, sizeof(*fs->evict_ctl));
     if (!fs->evict_ctl)
         return -ENOMEM;
-    tiers_each(i, fs->tiers.present)
+    tiers_each(i, fs->cfg->read_only ? 0 : fs->tiers.present)
     {
         int err = evict_ctl_add_tier(fs, i);
 

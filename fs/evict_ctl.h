@@ -18,6 +18,7 @@
 
 #include <jansson.h>
 
+#include "l1.h"
 #include "l2.h"
 #include "object.h"
 #include "spec.h"
@@ -54,6 +55,22 @@ int evict_ctl_set(struct l2fs *fs, size_t tier, const char *name, const char *va
 /* Adds eviction_policy, trigger_watermark, eviction_ratio, current_usage (-1: no capacity),
  * total_bytes_used and total_capacity_bytes to a status. */
 void evict_ctl_describe(struct l2fs *fs, size_t tier, const struct l2_usage *usage, json_t *to);
+
+/* ---- looking at it (.l2fs/victims) ---- */
+
+struct evict_view {
+    size_t index; /* in: of the tenant, from 0 */
+    size_t max;   /* in: steps at most */
+    struct tenant *tenant;
+    struct eviction set;
+    uint64_t capacity, used, to_free; /* of the tier, when its thread last looked, and since */
+    int64_t above_share;              /* bytes of the tenant: the highest gives first */
+};
+typedef void evict_look_fn(void *arg, const struct inode *inode, enum obstacle why);
+/* Calls fn for what the tenant has there, first to leave first, with what keeps it. False: there is
+ * no such tenant, or the tier does not evict. */
+bool evict_ctl_look_locked(struct l2fs *fs, size_t tier, struct evict_view *view, evict_look_fn *fn,
+                           void *arg);
 
 /* Bytes that must go when a tier holds `u` and stores ask for `asked` more; 0: none. Pure. */
 uint64_t evict_goal(const struct eviction *e, const struct l2_usage *u, uint64_t asked);

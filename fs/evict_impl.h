@@ -68,11 +68,16 @@ struct evict_ctl {
 int tier_evictor_order_all_locked(struct l2fs *fs, uint32_t tiers);
 void tier_evictor_policy_locked(struct tier_evictor *ev, int policy);
 
+/* What keeps a file in the tier. */
+enum obstacle tier_obstacle_locked(const struct inode *inode, size_t slot);
+/* What the quotas leave of the capacity, and the bytes of a tenant above its share: its quota, or
+ * for those without one what is left. */
+uint64_t tier_unshared_locked(const struct tier_evictor *ev);
+int64_t tier_above_share(const struct tenant *t, size_t slot, uint64_t unshared);
+
 /* A call of the tier is between these; in does not return when the instance is gone. */
 void tier_evictor_out(struct tier_evictor *ev);
 void tier_evictor_in(struct tier_evictor *ev);
-/* Nobody uses the file, and it is in the tier as it is now. With ns->lock held. */
-bool tier_evictor_may_leave(const struct inode *inode, size_t slot);
 /* Looks at the usage and makes room when it must. */
 void tier_evictor_pass(struct tier_evictor *ev);
 /* The thread is stuck in its tier and will not come back to its victims. */

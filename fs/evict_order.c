@@ -127,3 +127,76 @@ void tier_evictor_policy_locked(struct tier_evictor *ev, int policy)
     list_for_each(l, &ev->fs->tenants)
         order_set_policy(&list_entry(l, struct tenant, link)->tiers[ev->slot], policy);
 }
+
+/* --- who may leave, and who must --- */
+
+enum obstacle tier_obstacle_locked(const struct inode *inode, size_t slot)
+{
+    const struct object *o = inode->object;
+
+    if (inode->state != STATE_EVICTED && inode->state != STATE_RESIDENT)
+        return OBSTACLE_WRITING;
+    if (o && o->opens)
+        return OBSTACLE_OPEN;
+    if (inode_pinned(inode, clock_now()))
+        return OBSTACLE_PINNED;
+    if (o && (o->store || (inode->state == STATE_RESIDENT && !object_clean_locked(inode))))
+        return OBSTACLE_UNSTORED;
+    if (!(inode->tiers & (1u << slot)) || !inode->names || inode->busy)
+        return OBSTACLE_BUSY;
+    return o && !list_empty(&o->waiters) ? OBSTACLE_BUSY : OBSTACLE_NONE;
+}
+
+uint64_t tier_unshared_locked(const struct tier_evictor *ev)
+{
+    uint64_t left = ev->usage.capacity;
+    struct list *l;
+
+    list_for_each(l, &ev->fs->tenants) left -= MIN(left, list_entry(l, struct tenant, link)->quota);
+    return left;
+}
+
+int64_t tier_above_share(const struct tenant *t, size_t slot, uint64_t unshared)
+{
+    return (int64_t)t->tiers[slot].bytes - (int64_t)(t->quota ? t->quota : unshared);
+}
+
+struct look {
+    size_t slot;
+    evict_look_fn *fn;
+    void *arg;
+};
+
+static bool look_at(void *arg, struct order_node *node)
+{
+    const struct look *look = arg;
+    const struct inode *inode = container_of(node, struct rank, node)->inode;
+
+    look->fn(look->arg, inode, tier_obstacle_locked(inode, look->slot));
+    return true;
+}
+
+bool evict_ctl_look_locked(struct l2fs *fs, size_t slot, struct evict_view *v, evict_look_fn *fn,
+                           void *arg)
+{
+    const struct tier_evictor *ev = fs->evict_ctl ? fs->evict_ctl->evictor[slot] : NULL;
+    struct look look = {slot, fn, arg};
+    struct tenant *t = NULL;
+    size_t i = 0;
+    struct list *l;
+
+    if (!ev)
+        return false;
+    list_for_each(l, &fs->tenants) if (i++ == v->index) t = list_entry(l, struct tenant, link);
+    if (!t)
+        return false;
+    v->tenant = t;
+    v->set = ev->set;
+    v->capacity = ev->usage.capacity;
+    v->used = ev->usage.used + ev->usage.reserved + ev->grown;
+    v->to_free = evict_goal(&ev->set, &(struct l2_usage){.used = v->used, .capacity = v->capacity},
+                            ev->asked);
+    v->above_share = tier_above_share(t, slot, tier_unshared_locked(ev));
+    order_peek(&t->tiers[slot], v->max, look_at, &look);
+    return true;
+}

@@ -112,31 +112,12 @@ static bool claim(struct tier_evictor *ev, struct inode *inode)
     return true;
 }
 
-bool tier_evictor_may_leave(const struct inode *inode, size_t slot)
-{
-    const struct object *o = inode->object;
-
-    if (!(inode->tiers & (1u << slot)) || !inode->names || inode->busy ||
-        inode_pinned(inode, clock_now()))
-        return false;
-    if (o && (o->opens || o->store || !list_empty(&o->waiters)))
-        return false;
-    return inode->state == STATE_EVICTED ||
-           (inode->state == STATE_RESIDENT && object_clean_locked(inode));
-}
-
 static bool may_go(void *arg, struct order_node *node)
 {
     struct tier_evictor *ev = arg;
     struct inode *inode = container_of(node, struct rank, node)->inode;
 
-    return tier_evictor_may_leave(inode, ev->slot) && claim(ev, inode);
-}
-
-/* Bytes above its share: its quota, or for those without one what the quotas of others leave. */
-static int64_t above_share(const struct tenant *t, size_t slot, uint64_t left)
-{
-    return (int64_t)t->tiers[slot].bytes - (int64_t)(t->quota ? t->quota : left);
+    return !tier_obstacle_locked(inode, ev->slot) && claim(ev, inode);
 }
 
 /* Who gives next; NULL: nobody has anything that may go. */
@@ -155,7 +136,7 @@ static struct tenant *giver_locked(const struct tier_evictor *ev)
             continue;
         if (t == ev->asker)
             return t;
-        if (!best || above_share(t, ev->slot, left) > above_share(best, ev->slot, left))
+        if (!best || tier_above_share(t, ev->slot, left) > tier_above_share(best, ev->slot, left))
             best = t;
     }
     return best;
@@ -283,12 +264,10 @@ static void left_locked(struct tier_evictor *ev, struct inode *inode)
         return;
     file_key(inode, key);
     evict_tell(ev->fs, &ev->place, key, ev->why);
-    if (last) {
-        events_add(ev->fs, "gone", key, "\"why\":\"evicted\"");
-        file_lost_locked(ev->fs, inode);
-    } else if (inode->state == STATE_RESIDENT && object_clean_locked(inode)) {
+    if (last)
+        evict_gone_locked(ev->fs, inode, key);
+    else if (inode->state == STATE_RESIDENT && object_clean_locked(inode))
         file_record_locked(ev->fs, inode->object, RECORD_PUBLISHED);
-    }
 }
 
 /* 0, or why it is still there: it goes to the far end of the order. */

@@ -41,7 +41,7 @@ static bool may_go(void *arg, struct order_node *node)
 {
     const struct tier_evictor *ev = arg;
 
-    return tier_evictor_may_leave(container_of(node, struct rank, node)->inode, ev->slot);
+    return !tier_obstacle_locked(container_of(node, struct rank, node)->inode, ev->slot);
 }
 
 /* The coldest that `t` may lose; busy then. A tenant inside it gives when it has nothing itself. */

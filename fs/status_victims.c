@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include "clock.h"
+#include "evict_ctl.h"
 #include "status.h"
 
 #define VICTIMS_MAX 100
@@ -24,6 +25,9 @@ struct victim {
 
 struct survey {
     struct l2fs *fs;
+    const char *from;
+    char tenant[KEY_PATH_MAX + 2]; /* of a tier; "": the default one */
+    int64_t above_share;
     uint64_t now;
     struct timespec wall;
     struct victim next[VICTIMS_MAX];
@@ -38,13 +42,13 @@ struct survey {
 static const char *const obstacle_names[OBSTACLES] = {NULL,     "writing",  "open",
                                                       "pinned", "unstored", "busy"};
 
-static void count(struct tally *t, const struct inode *inode)
+static void count(struct tally *t, uint64_t bytes)
 {
     t->keys++;
-    t->bytes += inode->blocks * 512;
+    t->bytes += bytes;
 }
 
-static void keep_victim(struct survey *s, const struct inode *inode)
+static void keep_victim(struct survey *s, const struct inode *inode, uint64_t bytes)
 {
     time_t used = MAX(inode->atime.tv_sec, inode->mtime.tv_sec);
     char key[KEY_PATH_MAX + 2];
@@ -54,19 +58,26 @@ static void keep_victim(struct survey *s, const struct inode *inode)
     copy = strdup(key);
     if (!copy)
         return;
-    s->next[s->n++] = (struct victim){.key = copy,
-                                      .bytes = inode->blocks * 512,
-                                      .idle_s = (uint64_t)MAX(s->wall.tv_sec - used, 0)};
+    s->next[s->n++] = (struct victim){
+        .key = copy, .bytes = bytes, .idle_s = (uint64_t)MAX(s->wall.tv_sec - used, 0)};
+}
+
+static void note(struct survey *s, const struct inode *inode, enum obstacle why, uint64_t bytes)
+{
+    s->looked_at++;
+    count(&s->seen[why], bytes);
+    if (!why && s->n < VICTIMS_MAX)
+        keep_victim(s, inode, bytes);
 }
 
 static void look_at(struct survey *s, const struct object *o)
 {
-    enum obstacle why = evict_obstacle_locked(s->fs, o, s->now);
+    note(s, o->inode, evict_obstacle_locked(s->fs, o, s->now), o->inode->blocks * 512);
+}
 
-    s->looked_at++;
-    count(&s->seen[why], o->inode);
-    if (!why && s->n < VICTIMS_MAX)
-        keep_victim(s, o->inode);
+static void look_at_file(void *arg, const struct inode *inode, enum obstacle why)
+{
+    note(arg, inode, why, inode->size);
 }
 
 static bool look_at_node(void *arg, struct order_node *node)
@@ -142,34 +153,81 @@ static json_t *kept_json(const struct survey *s)
 static json_t *survey_json(const struct survey *s)
 {
     return json_pack(
-        "{s:s, s:s, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "from", "l1", "policy",
+        "{s:s, s:s, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "from", s->from, "policy",
         evict_policy_names[s->policy], "watermark", s->watermark, "ratio", s->ratio, "capacity",
         (json_int_t)s->capacity, "used", (json_int_t)s->used, "to_free", (json_int_t)s->excess,
         "keys", (json_int_t)s->residents, "looked_at", (json_int_t)s->looked_at, "evictable",
         tally_json(&s->seen[OBSTACLE_NONE]), "kept", kept_json(s), "next", next_json(s));
 }
 
-static json_t *l1_victims(struct l2fs *fs)
+/* What the tenant of that number has in a tier. False: there is none. */
+static bool survey_tier(struct survey *s, size_t slot, size_t index)
 {
-    struct survey *s = calloc(1, sizeof(*s));
-    json_t *value;
+    struct evict_view v = {.index = index, .max = LOOK_MAX};
+    struct l2fs *fs = s->fs;
 
-    if (!s)
-        return NULL;
-    s->fs = fs;
-    survey_l1(s);
-    value = survey_json(s);
+    clock_gettime(CLOCK_REALTIME, &s->wall);
+    LOCKED_SCOPE(&fs->ns->lock);
+    if (!evict_ctl_look_locked(fs, slot, &v, look_at_file, s))
+        return false;
+    if (v.tenant->dir)
+        file_key(v.tenant->dir, s->tenant);
+    s->capacity = v.capacity;
+    s->used = v.used;
+    s->watermark = v.set.watermark;
+    s->ratio = v.set.ratio;
+    s->policy = v.set.policy;
+    s->excess = v.to_free;
+    s->above_share = v.above_share;
+    s->residents = v.tenant->tiers[slot].count;
+    return true;
+}
+
+/* Frees what was kept for it. */
+static json_t *survey_end(struct survey *s)
+{
+    json_t *value = survey_json(s);
+
     for (size_t i = 0; i < s->n; i++)
         free(s->next[i].key);
-    free(s);
     return value;
+}
+
+static void add_l1(struct l2fs *fs, struct survey *s, json_t *places)
+{
+    *s = (struct survey){.fs = fs, .from = "l1"};
+    survey_l1(s);
+    json_array_append_new(places, survey_end(s));
+}
+
+static void add_tier(struct l2fs *fs, struct survey *s, size_t slot, json_t *places)
+{
+    for (size_t i = 0;; i++) {
+        json_t *value;
+
+        *s = (struct survey){.fs = fs, .from = tiers_name(&fs->tiers, slot)};
+        if (!survey_tier(s, slot, i))
+            return;
+        value = survey_end(s);
+        json_object_set_new(value, "tenant", status_string(s->tenant));
+        json_object_set_new(value, "above_share", json_integer((json_int_t)s->above_share));
+        json_array_append_new(places, value);
+    }
 }
 
 int status_print_victims(struct l2fs *fs, size_t tier, struct text *out)
 {
+    struct survey *s = malloc(sizeof(*s));
     json_t *places = json_array();
 
     (void)tier;
-    json_array_append_new(places, l1_victims(fs));
+    if (!s) {
+        json_decref(places);
+        return -ENOMEM;
+    }
+    add_l1(fs, s, places);
+    TIERS_HELD(held, &fs->tiers, fs->tiers.present);
+    tiers_each(i, held.mask) add_tier(fs, s, i, places);
+    free(s);
     return status_print_json(json_pack("{s:o}", "places", places), out);
 }

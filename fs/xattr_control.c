@@ -9,12 +9,14 @@
 
 #include <fnmatch.h>
 
+#include "evict_ctl.h"
 #include "hotplug.h"
 #include "log.h"
 #include "xattr_value.h"
 
 #define CONFIG ".l2fs/config"
 #define ADAPTERS ".l2fs/adapters"
+#define TIER ".l2fs/adapters/*"
 
 struct control {
     const char *path; /* of the file, as fnmatch(3) takes it */
@@ -125,6 +127,38 @@ static int remove_adapter(struct control_call *c)
     return err ? err : hotplug_remove(c->fs, &r, c->out);
 }
 
+/* --- .l2fs/adapters/NAME: eviction from a tier --- */
+
+static int get_tier_policy(struct control_call *c)
+{
+    return evict_ctl_get(c->fs, c->tier, "policy", c->out);
+}
+
+static int set_tier_policy(struct control_call *c)
+{
+    return evict_ctl_set(c->fs, c->tier, "policy", c->text, c->out);
+}
+
+static int get_tier_watermark(struct control_call *c)
+{
+    return evict_ctl_get(c->fs, c->tier, "watermark", c->out);
+}
+
+static int set_tier_watermark(struct control_call *c)
+{
+    return evict_ctl_set(c->fs, c->tier, "watermark", c->text, c->out);
+}
+
+static int get_tier_ratio(struct control_call *c)
+{
+    return evict_ctl_get(c->fs, c->tier, "ratio", c->out);
+}
+
+static int set_tier_ratio(struct control_call *c)
+{
+    return evict_ctl_set(c->fs, c->tier, "ratio", c->text, c->out);
+}
+
 /* --- the table --- */
 
 static const struct control controls[] = {
@@ -135,6 +169,9 @@ static const struct control controls[] = {
     {ADAPTERS, "adapter_add", "{\"type\": \"fs\", \"base_path\": \"/data\"}, as in -o l2=", NULL,
      add_adapter},
     {ADAPTERS, "adapter_remove", "NAME[ force][ timeout=30s]", NULL, remove_adapter},
+    {TIER, "policy", "LRU, FIFO, S3-FIFO or noop", get_tier_policy, set_tier_policy},
+    {TIER, "watermark", "a number from 0 to 1", get_tier_watermark, set_tier_watermark},
+    {TIER, "ratio", "a number from 0 to 1", get_tier_ratio, set_tier_ratio},
 };
 
 struct place {

@@ -235,6 +235,8 @@ START_TEST(a_removal_that_hangs_does_not_hold_up_the_end)
     began = clock_now();
     vfsrig_stop(&r);
     ck_assert_uint_lt(clock_now() - began, 15 * NSEC_PER_SEC);
+    teardown();
+    _exit(EXIT_SUCCESS); /* as the daemon ends: the thread and its tier are still there */
 }
 END_TEST
 
@@ -263,6 +265,72 @@ START_TEST(settings_change_while_it_runs)
     ck_assert_double_eq(json_number_value(json_object_get(status, "current_usage")), 0.25);
     json_decref(status);
     text_fini(&out);
+}
+END_TEST
+
+static int set_attr(const char *name, const char *value)
+{
+    return vfs_setxattr(r.fs, vfsrig_find(&r, ".l2fs/adapters/fs"), name, value, strlen(value), 0);
+}
+
+START_TEST(settings_are_attributes_of_the_adapter)
+{
+    char value[32] = "";
+
+    begin("[" FS_CAP "}]");
+    ck_assert_int_eq(set_attr("user.l2fs.watermark", "0.9"), 0);
+    ck_assert_int_eq(set_attr("user.l2fs.policy", "S3-FIFO"), 0);
+    ck_assert_int_eq(set_attr("user.l2fs.ratio", "0.25"), 0);
+    ck_assert_int_eq(set_attr("user.l2fs.ratio", "2"), -EINVAL);
+    ck_assert_int_eq(set_attr("user.l2fs.ratio", "nan"), -EINVAL);
+    ck_assert_int_eq(vfs_getxattr(r.fs, vfsrig_find(&r, ".l2fs/adapters/fs"), "user.l2fs.policy",
+                                  value, sizeof(value)),
+                     7);
+    ck_assert_str_eq(value, "S3-FIFO");
+    ck_assert_int_eq(vfs_getxattr(r.fs, vfsrig_find(&r, ".l2fs/adapters/fs"), "user.l2fs.ratio",
+                                  value, sizeof(value)),
+                     4);
+    ck_assert_int_eq(memcmp(value, "0.25", 4), 0);
+}
+END_TEST
+
+static json_t *read_json(const char *path)
+{
+    static char text[256 * KIB];
+    struct handle *h;
+    ssize_t n;
+
+    ck_assert_int_eq(vfsrig_open(&r, path, O_RDONLY, &h), 0);
+    n = vfsrig_read(&r, h, text, sizeof(text) - 1, 0);
+    vfsrig_close(&r, h);
+    ck_assert_int_gt(n, 0);
+    text[n] = '\0';
+    return json_loads(text, 0, NULL);
+}
+
+START_TEST(victims_and_status_are_shown)
+{
+    json_t *all, *tier, *first, *status;
+
+    begin("[" FS_CAP "}]");
+    put_many(0, 3);
+    touch("k00", 0);
+    lock(&r.fs->ns->lock);
+    inode_extra(ns_find(r.fs->ns, r.fs->ns->root, "k01")->inode)->pin = PIN_HARD;
+    unlock(&r.fs->ns->lock);
+    all = read_json(".l2fs/victims");
+    tier = json_array_get(json_object_get(all, "places"), 1);
+    first = json_array_get(json_object_get(tier, "next"), 0);
+    ck_assert_str_eq(json_string_value(json_object_get(tier, "from")), "fs");
+    ck_assert_int_eq(json_integer_value(json_object_get(tier, "keys")), 3);
+    ck_assert_str_eq(json_string_value(json_object_get(first, "key")), "k02");
+    tier = json_object_get(json_object_get(tier, "kept"), "pinned");
+    ck_assert_int_eq(json_integer_value(json_object_get(tier, "keys")), 1);
+    json_decref(all);
+    status = read_json(".l2fs/adapters/fs/usage");
+    ck_assert_str_eq(json_string_value(json_object_get(status, "eviction_policy")), "LRU");
+    ck_assert_int_ge(json_integer_value(json_object_get(status, "total_bytes_used")), 3 * MIB);
+    json_decref(status);
 }
 END_TEST
 
@@ -295,8 +363,9 @@ int main(void)
         tenants_give_what_is_above_their_share,
         one_that_cannot_be_removed_is_passed_over,
         failed_removals_do_not_end_it,
-        a_removal_that_hangs_does_not_hold_up_the_end,
         settings_change_while_it_runs,
+        settings_are_attributes_of_the_adapter,
+        victims_and_status_are_shown,
         a_tier_that_goes_takes_its_order_along,
     };
     Suite *s = suite_create("evict_ctl");
@@ -307,6 +376,7 @@ int main(void)
     tcase_set_timeout(tc, 90);
     for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
         tcase_add_test(tc, tests[i]);
+    tcase_add_exit_test(tc, a_removal_that_hangs_does_not_hold_up_the_end, EXIT_SUCCESS);
     suite_add_tcase(s, tc);
     return suite_run(s);
 }
