@@ -241,14 +241,29 @@ size_t evict_below_locked(struct l2fs *fs, struct inode *dir, size_t *kept)
 
 /* --- runs --- */
 
-/* Bytes to free now. What the first who waits asks for comes on top of what is promised. */
-static uint64_t excess_locked(const struct l2fs *fs)
+/* What the first who waits asks for comes on top of what is promised. */
+static uint64_t wanted_locked(const struct l2fs *fs)
 {
     const struct waiter *first = first_waiter(fs);
+
+    return fs->l1.promised + (first ? first->bytes : 0);
+}
+
+static uint64_t excess_locked(const struct l2fs *fs)
+{
     uint64_t used, size;
 
     staging_space(fs->staging, &used, &size);
-    return l1_excess(&fs->l1, used, fs->l1.promised + (first ? first->bytes : 0));
+    return l1_excess(&fs->l1, used, wanted_locked(fs));
+}
+
+/* A run goes on to the target, unless room came about otherwise. */
+static uint64_t still_left_locked(const struct l2fs *fs)
+{
+    uint64_t used, size;
+
+    staging_space(fs->staging, &used, &size);
+    return MIN(fs->evictor.left, l1_above_target(&fs->l1, used, wanted_locked(fs)));
 }
 
 static bool first_fits_locked(const struct l2fs *fs)
@@ -271,8 +286,10 @@ static void begin_locked(struct l2fs *fs)
     struct evictor *e = &fs->evictor;
 
     e->posted = false;
-    if (e->left)
+    if (e->left) {
+        e->left = still_left_locked(fs);
         return;
+    }
     e->left = fs->stopping ? 0 : excess_locked(fs);
     e->why = first_waiter(fs) ? CAUSE_SPACE : CAUSE_WATERMARK;
 }

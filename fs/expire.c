@@ -2,8 +2,7 @@
  *
  * Thread model: removing asks the tiers, which may take long and must not be waited for on the loop
  * thread, so there is a thread of its own, made with the first expiry. It sleeps under ns->lock
- * until the first file of the list is due; the list is in order of deadline, where a new one is
- * mostly the last. A file that is open, pinned or moving is looked at again a second later.
+ * until the next file of the wheel is due; a file goes at most a tick late. A file that is open, pinned or moving is looked at again a second later.
  */
 #include "config.h"
 
@@ -16,24 +15,16 @@
 #include "remove.h"
 
 #define RECHECK_NS NSEC_PER_SEC
+#define WHEEL_TICK_NS (100 * NSEC_PER_MSEC)
 
 struct reaper {
     struct l2fs *fs;
     pthread_t thread;
     pthread_cond_t changed; /* with ns->lock */
-    struct list order;      /* ns->lock; struct extra by expire_check */
+    struct wheel wheel;     /* ns->lock; of extra.expire */
+    uint64_t sleeps_until;  /* ns->lock */
     bool stop;              /* ns->lock */
 };
-
-static void insert_locked(struct reaper *r, struct extra *e)
-{
-    struct list *after = r->order.prev;
-
-    while (after != &r->order &&
-           list_entry(after, struct extra, expire_link)->expire_check > e->expire_check)
-        after = after->prev;
-    list_insert(after, &e->expire_link);
-}
 
 static bool removable(const struct inode *inode, uint64_t now)
 {
@@ -64,24 +55,20 @@ static void remove_locked(struct reaper *r, struct inode *inode)
     unlock(&fs->ns->lock);
     file_remove(fs, inode, is_idle, tell);
     lock(&fs->ns->lock);
-    if (inode->names && inode->extra->expire_at && !list_linked(&inode->extra->expire_link)) {
-        inode->extra->expire_check = clock_deadline(RECHECK_NS);
-        insert_locked(r, inode->extra);
-    }
+    if (inode->names && inode->extra->expire_at && !list_linked(&inode->extra->expire.link))
+        wheel_add(&r->wheel, &inode->extra->expire, clock_deadline(RECHECK_NS));
     inode->busy--;
     file_settle_locked(fs, inode);
 }
 
 static void check_locked(struct reaper *r, struct extra *e, uint64_t now)
 {
-    list_remove(&e->expire_link);
     if (removable(e->inode, now)) {
         remove_locked(r, e->inode);
         return;
     }
-    e->expire_check = now + RECHECK_NS;
     if (e->inode->state != STATE_DISCARDED)
-        insert_locked(r, e);
+        wheel_add(&r->wheel, &e->expire, now + RECHECK_NS);
 }
 
 static void *reap(void *arg)
@@ -90,18 +77,15 @@ static void *reap(void *arg)
 
     LOCKED_SCOPE(&r->fs->ns->lock);
     while (!r->stop) {
-        uint64_t now = clock_now(), next = UINT64_MAX;
+        uint64_t now = clock_now();
+        struct wheel_node *due = wheel_take(&r->wheel, now);
 
-        if (!list_empty(&r->order)) {
-            struct extra *e = list_entry(r->order.next, struct extra, expire_link);
-
-            next = e->expire_check;
-            if (next <= now) {
-                check_locked(r, e, now);
-                continue;
-            }
+        if (due) {
+            check_locked(r, container_of(due, struct extra, expire), now);
+            continue;
         }
-        cond_wait_until(&r->changed, &r->fs->ns->lock, next);
+        r->sleeps_until = wheel_next(&r->wheel);
+        cond_wait_until(&r->changed, &r->fs->ns->lock, r->sleeps_until);
     }
     return NULL;
 }
@@ -116,7 +100,7 @@ static int start_locked(struct l2fs *fs)
         return -ENOMEM;
     r->fs = fs;
     cond_init(&r->changed);
-    list_init(&r->order);
+    wheel_init(&r->wheel, WHEEL_TICK_NS, clock_now());
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     err = pthread_create(&r->thread, NULL, reap, r);
@@ -141,11 +125,12 @@ int expire_set_locked(struct l2fs *fs, struct inode *inode, uint64_t deadline)
         err = start_locked(fs);
     if (err)
         return err;
-    list_remove(&e->expire_link);
-    e->expire_at = e->expire_check = deadline;
+    list_remove(&e->expire.link);
+    e->expire_at = deadline;
     if (deadline) {
-        insert_locked(fs->reaper, e);
-        pthread_cond_signal(&fs->reaper->changed);
+        wheel_add(&fs->reaper->wheel, &e->expire, deadline);
+        if (deadline < fs->reaper->sleeps_until)
+            pthread_cond_signal(&fs->reaper->changed);
     }
     return 0;
 }
@@ -167,8 +152,7 @@ void expire_stop(struct l2fs *fs)
         return;
     pthread_join(r->thread, NULL);
     lock(&fs->ns->lock);
-    while (list_pop_front(&r->order))
-        continue;
+    wheel_fini(&r->wheel);
     fs->reaper = NULL;
     unlock(&fs->ns->lock);
     pthread_cond_destroy(&r->changed);

@@ -224,15 +224,24 @@ void l1_check_aside(struct l1 *l, size_t n, l1_obstacle_fn *fn, void *arg)
     }
 }
 
+static uint64_t high_mark(const struct l1 *l)
+{
+    return (uint64_t)(l->watermark * (double)l->capacity);
+}
+
+uint64_t l1_above_target(const struct l1 *l, uint64_t used, uint64_t wanted)
+{
+    uint64_t high = high_mark(l);
+    uint64_t target = high - MIN((uint64_t)(l->ratio * (double)high), high);
+
+    if (l->policy == EVICT_NOOP)
+        return 0;
+    return MIN(used + wanted - MIN(target, used + wanted), used);
+}
+
 uint64_t l1_excess(const struct l1 *l, uint64_t used, uint64_t wanted)
 {
-    uint64_t high = (uint64_t)(l->watermark * (double)l->capacity);
-    uint64_t target;
-
-    if (l->policy == EVICT_NOOP || used + wanted <= high)
-        return 0;
-    target = high - MIN((uint64_t)(l->ratio * (double)high), high);
-    return MIN(used + wanted - MIN(target, used + wanted), used);
+    return used + wanted > high_mark(l) ? l1_above_target(l, used, wanted) : 0;
 }
 
 bool l1_admits(const struct l1 *l, uint64_t used, uint64_t expected)

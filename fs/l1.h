@@ -76,7 +76,9 @@ void l1_peek(const struct l1 *l, size_t max, order_may_go_fn *fn, void *arg);
 /* Looks at up to `n` of those set aside, others each time; who may leave comes back. */
 void l1_check_aside(struct l1 *l, size_t n, l1_obstacle_fn *fn, void *arg);
 
-/* Bytes to free when `used` are in use and `wanted` more are asked for; 0 below the watermark. */
+/* Bytes above what eviction leaves when `used` are in use and `wanted` more are asked for. */
+uint64_t l1_above_target(const struct l1 *l, uint64_t used, uint64_t wanted);
+/* The same, to free now: 0 below the watermark. */
 uint64_t l1_excess(const struct l1 *l, uint64_t used, uint64_t wanted);
 /* A writer expected to need `expected` bytes may begin now. */
 bool l1_admits(const struct l1 *l, uint64_t used, uint64_t expected);

@@ -175,6 +175,8 @@ fs_sources = \
 	fs/virtual.h \
 	fs/wait.c \
 	fs/warm.c \
+	fs/wheel.c \
+	fs/wheel.h \
 	fs/workers.c \
 	fs/workers.h \
 	fs/xattr.c \

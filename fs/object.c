@@ -23,7 +23,7 @@ void inode_destroy(struct inode *inode)
     while (inode->ranks)
         rank_destroy(inode->ranks);
     if (inode->extra) {
-        list_remove(&inode->extra->expire_link);
+        list_remove(&inode->extra->expire.link);
         list_remove(&inode->extra->pin_link);
         free(inode->extra->xattrs);
         free(inode->extra->req_id);
@@ -64,7 +64,7 @@ struct extra *inode_extra(struct inode *inode)
         inode->extra = calloc(1, sizeof(*inode->extra));
         if (inode->extra) {
             inode->extra->inode = inode;
-            list_init(&inode->extra->expire_link);
+            list_init(&inode->extra->expire.link);
             list_init(&inode->extra->pin_link);
         }
     }

@@ -13,6 +13,7 @@
 #include "order.h"
 #include "pin.h"
 #include "states.h"
+#include "wheel.h"
 #include "store_rest.h"
 
 struct dir;
@@ -43,12 +44,11 @@ struct extra {
     void *xattrs; /* struct l2_xattrs layout */
     size_t xattrs_len;
     enum pin_kind pin;
-    uint64_t pin_until;      /* soft: deadline */
-    uint64_t pin_bytes;      /* locks.c counts for it */
-    struct list pin_link;    /* locks.soft */
-    uint64_t expire_at;      /* deadline, 0: never */
-    uint64_t expire_check;   /* expire.c: looked at again then */
-    struct list expire_link; /* expire.c */
+    uint64_t pin_until;       /* soft: deadline */
+    uint64_t pin_bytes;       /* locks.c counts for it */
+    struct list pin_link;     /* locks.soft */
+    uint64_t expire_at;       /* deadline, 0: never */
+    struct wheel_node expire; /* expire.c: looked at then */
     struct inode *inode;
     char *req_id;
     bool last_prefill;

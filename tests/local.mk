@@ -52,6 +52,7 @@ unit_tests = \
 	tests/unit/test_units \
 	tests/unit/test_vfs \
 	tests/unit/test_vfs_races \
+	tests/unit/test_wheel \
 	tests/unit/test_workers \
 	tests/unit/test_xattr
 tests_unit_test_evict_ctl_SOURCES = tests/unit/test_evict_ctl.c tests/unit/evict_fixture.c tests/unit/evict_fixture.h
