@@ -225,6 +225,64 @@ START_TEST(a_tier_that_evicts_nothing_refuses)
 }
 END_TEST
 
+/* Writers of both tenants at once, with a third thread that moves a directory between them and
+ * another that changes the quotas. */
+#define PUTS 150
+
+static void *write_many(void *arg)
+{
+    for (int i = 0; i < PUTS; i++) {
+        char path[32];
+        int err;
+
+        snprintf(path, sizeof(path), "%s/%d", (const char *)arg, i);
+        err = vfsrig_put(&r, path, 128 * KIB, 1);
+        ck_assert_msg(err == 0 || err == -EDQUOT, "%s: %s", path, strerror(-err));
+        snprintf(path, sizeof(path), "%s/%d", (const char *)arg, i / 2);
+        vfsrig_check(&r, path, 128 * KIB, 1);
+    }
+    return NULL;
+}
+
+static void *move_about(void *arg)
+{
+    int *stop = arg;
+
+    while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE)) {
+        vfsrig_rename(&r, "alice/moving", "bob/moving");
+        vfsrig_rename(&r, "bob/moving", "alice/moving");
+        ck_assert_int_eq(set_quota("bob", "3M"), 0);
+        ck_assert_int_eq(set_quota("bob", "none"), 0);
+        usleep(5000);
+    }
+    return NULL;
+}
+
+START_TEST(all_at_once)
+{
+    static char alice[] = "alice", bob[] = "bob";
+    char *const dirs[] = {alice, bob, alice, bob};
+    pthread_t writer[4], mover;
+    int stop = 0;
+
+    ck_assert_int_eq(set_quota("alice", "4M"), 0);
+    ck_assert_int_eq(vfsrig_mkdir(&r, "alice/moving"), 0);
+    put_many("alice/moving", 4, 100 * KIB);
+    ck_assert_int_eq(pthread_create(&mover, NULL, move_about, &stop), 0);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&writer[i], NULL, write_many, dirs[i]), 0);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_join(writer[i], NULL), 0);
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+    ck_assert_int_eq(pthread_join(mover, NULL), 0);
+    vfsrig_wait_stored(&r);
+    assert_counts();
+    vfsrig_stop(&r);
+    vfsrig_start(&r);
+    assert_counts();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("tenant_room");
@@ -245,6 +303,7 @@ int main(void)
     tcase_add_test(tc, one_that_overran_is_followed_by_eviction);
     tcase_add_test(tc, an_inner_tenant_gives_to_the_outer);
     tcase_add_test(tc, a_tier_that_evicts_nothing_refuses);
+    tcase_add_test(tc, all_at_once);
     suite_add_tcase(s, tc);
     return suite_run(s);
 }
