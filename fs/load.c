@@ -16,6 +16,7 @@ struct load_work {
     struct l2fs *fs;
     struct inode *inode;
     struct load_batch *batch;
+    uint64_t size; /* as promised */
     char key[];
 };
 
@@ -97,6 +98,7 @@ static struct load_work *work_create(struct l2fs *fs, struct inode *inode)
     strcpy(work->key, key);
     work->fs = fs;
     work->inode = inode;
+    work->size = inode->size;
     work->ticket.turn = on_turn;
     return work;
 }
@@ -210,7 +212,7 @@ static void key_done_locked(struct l2fs *fs, struct load_work *work, const struc
         failed_locked(fs, work, err);
     }
     if (work->batch->purpose.warm)
-        warm_key_done_locked(work->batch->purpose.warm, err);
+        warm_key_done_locked(work->batch->purpose.warm, work->size, err);
     evict_post_locked(fs);
     if (!is_readahead(&work->batch->purpose)) /* nobody used it yet */
         ranks_touch(inode);

@@ -51,9 +51,9 @@ void warm_stop_locked(struct l2fs *fs, struct inode *top);
 size_t warm_count_locked(const struct l2fs *fs);
 void warm_drop_all(struct l2fs *fs); /* at the end, without the loop */
 
-/* A batch of it was submitted; a key of it came to its end; the batch did. */
+/* A batch of it was submitted; a key of it, of so many bytes, came to its end; the batch did. */
 void warm_batch_locked(struct warm *w);
-void warm_key_done_locked(struct warm *w, int error);
+void warm_key_done_locked(struct warm *w, uint64_t bytes, int error);
 void warm_batch_done(struct warm *w);
 
 /* ---- readahead.c ---- */

@@ -251,8 +251,8 @@ void prefetch_ctl_status(struct prefetch_ctl *c, struct prefetch_status *out)
 {
     LOCKED_SCOPE(&c->mutex);
     out->queued = c->count[PREFETCH_QUEUED];
-    out->lookup = c->count[PREFETCH_LOOKUP];
-    out->load = c->count[PREFETCH_LOAD];
+    out->lookup = c->count[PREFETCH_LOOKUP] + c->count[PREFETCH_PLAN];
+    out->load = c->count[PREFETCH_RESERVE] + c->count[PREFETCH_LOAD];
     out->bytes = c->bytes;
     out->stalled = c->stalled;
     memcpy(out->overdue, c->overdue, sizeof(out->overdue));

@@ -31,7 +31,8 @@ struct warm {
     struct inode *key; /* evicted, busy: the next to load */
     bool over;         /* takes no further key */
     size_t batches;    /* in flight */
-    uint64_t bytes;    /* asked for so far */
+    uint64_t bytes;    /* asked for so far ... */
+    uint64_t flying;   /* ... and not there yet */
     size_t loaded, failed;
     int error; /* why it ended early */
 };
@@ -116,27 +117,41 @@ static bool find_key_locked(struct warm *w, size_t *steps)
 
 /* ---- space ---- */
 
-/* What it loaded would leave again for what it loads: an eviction empties L1 to `target`. */
-static bool would_thrash_locked(const struct warm *w, uint64_t size)
+/* Loading `size` more would start an eviction. What is on its way may count twice there, as promised
+ * and as in use. */
+static bool would_evict_locked(const struct warm *w, uint64_t size)
 {
     const struct l1 *l = &w->fs->l1;
-    uint64_t target = (uint64_t)((double)l->capacity * l->watermark * (1 - l->ratio));
     uint64_t used, limit;
 
     staging_space(w->fs->staging, &used, &limit);
-    return w->bytes && w->bytes + size > target && l1_excess(l, used, l->promised + size);
+    return (double)(used + l->promised + w->flying + 2 * size) > (double)l->capacity * l->watermark;
 }
 
-/* 0, -EINPROGRESS: it waits, -EAGAIN: without `wait` it will not, or why it is over. */
-static int admit_locked(struct warm *w, bool wait)
+/* An eviction empties L1 to its target: more than that of its own would leave again. */
+static bool would_thrash_locked(const struct warm *w, uint64_t size)
+{
+    const struct l1 *l = &w->fs->l1;
+    double target = (double)l->capacity * l->watermark * (1 - l->ratio);
+
+    return w->bytes && (double)(w->bytes + 2 * size) > target;
+}
+
+/* 0, -EINPROGRESS: it waits, -EAGAIN: after what is on its way, or why it is over. */
+static int admit_locked(struct warm *w)
 {
     struct l2fs *fs = w->fs;
+    uint64_t size = w->key->size;
     int err;
 
-    if (would_thrash_locked(w, w->key->size))
-        return -ENOSPC;
+    if (would_evict_locked(w, size)) {
+        if (w->flying)
+            return -EAGAIN;
+        if (would_thrash_locked(w, size))
+            return -ENOSPC;
+    }
     w->waiter.deadline = 0;
-    err = space_locked(fs, w->key->size, wait ? &w->waiter : NULL, fs->cfg->space_wait, -ENOSPC);
+    err = space_locked(fs, size, w->flying ? NULL : &w->waiter, fs->cfg->space_wait, -ENOSPC);
     w->waiting = err == -EINPROGRESS;
     return err;
 }
@@ -170,7 +185,7 @@ static void post_locked(struct warm *w)
 }
 
 /* False: the batch takes no more now. */
-static bool add_key_locked(struct warm *w, struct load_batch *b, bool first)
+static bool add_key_locked(struct warm *w, struct load_batch *b)
 {
     uint64_t size = w->key->size;
     int err = 0;
@@ -184,7 +199,7 @@ static bool add_key_locked(struct warm *w, struct load_batch *b, bool first)
         drop_key_locked(w);
         return true;
     }
-    err = admit_locked(w, first);
+    err = admit_locked(w);
     if (err == -EAGAIN || err == -EINPROGRESS)
         return false;
     if (!err)
@@ -194,23 +209,26 @@ static bool add_key_locked(struct warm *w, struct load_batch *b, bool first)
         return false;
     }
     w->bytes += size;
+    w->flying += size;
     drop_key_locked(w);
     return !load_batch_full(b);
 }
 
-static void send_batch_locked(struct warm *w, size_t *steps)
+/* False: nothing can be loaded now. */
+static bool send_batch_locked(struct warm *w, size_t *steps)
 {
     const struct load_purpose purpose = {w, true, PLAN_ALL};
     struct load_batch *b = load_batch_create(w->fs, &purpose);
-    uint64_t before = w->bytes;
+    size_t before = w->batches;
 
     if (!b) {
         give_up_locked(w, -ENOMEM);
-        return;
+        return false;
     }
-    while (!w->over && find_key_locked(w, steps) && add_key_locked(w, b, w->bytes == before))
+    while (!w->over && find_key_locked(w, steps) && add_key_locked(w, b))
         ;
     load_batch_submit_locked(b);
+    return w->batches > before;
 }
 
 /* ---- its life ---- */
@@ -244,8 +262,9 @@ static void step_locked(struct warm *w)
     size_t steps = STEPS;
 
     w->over = w->over || w->fs->stopping;
-    while (!w->over && !w->waiting && steps && w->batches < (size_t)w->fs->cfg->prefetch_requests)
-        send_batch_locked(w, &steps);
+    while (!w->over && !w->waiting && steps && w->batches < (size_t)w->fs->cfg->prefetch_requests &&
+           send_batch_locked(w, &steps))
+        ;
     if (!w->over && !steps)
         post_locked(w);
     if (!w->over || w->batches || w->waiting)
@@ -284,8 +303,9 @@ void warm_batch_locked(struct warm *w)
     w->batches++;
 }
 
-void warm_key_done_locked(struct warm *w, int error)
+void warm_key_done_locked(struct warm *w, uint64_t bytes, int error)
 {
+    w->flying -= bytes;
     w->loaded += !error;
     w->failed += error && error != -ECANCELED;
 }
