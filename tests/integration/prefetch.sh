@@ -173,3 +173,23 @@ assert_eq "$(state "$MNT/big/10")" resident
 [ "$(residents "$MNT"/big/*)" -lt 13 ] || fail "more is resident than fits"
 [ "$(residents "$MNT"/big/*)" -ge 6 ] || fail "too little was loaded: $(residents "$MNT"/big/*)"
 l2_umount "$MNT"
+
+say "a tier that does not answer: opens fail in time, the status says so, and it comes back by itself"
+rm -f "$HOLD"
+RULES='[{"op":"lookup","action":"never"}]'
+cat >"$WORK/spec.json" <<JSON
+{"l2": [{"type": "fault", "inner": {"type": "fs", "base_path": "$L2"}, "release": "$HOLD", "rules": $RULES}]}
+JSON
+l2_mount "$WORK/spec.json" "$MNT" -o l1=64M,load_timeout=2s,readahead_keys=0
+started=$(date +%s)
+for i in 0 1 2 3 4 5 6 7; do assert_fails cat "$MNT/d/$i"; done
+[ $(($(date +%s) - started)) -lt 15 ] || fail "opens of keys in a dead tier took too long"
+grep -q '"is_healthy": false' "$MNT/.l2fs/status" || fail "the status calls a dead tier healthy"
+grep -q 'it is passed over' "$MNT/.l2fs/status" || fail "the status does not say what is wrong"
+assert_eq "$(state "$MNT/d/0")" evicted "a key that may be there"
+touch "$HOLD"
+reads() { cat "$MNT/d/0" >"$WORK/out"; }
+wait_for 20 reads
+healthy() { ! grep -q '"is_healthy": false' "$MNT/.l2fs/status"; }
+wait_for 20 healthy
+l2_umount "$MNT"
