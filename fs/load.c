@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 
 #include "core.h"
 #include "log.h"
@@ -141,6 +142,21 @@ static void set_file_times(struct l2fs *fs, const struct inode *inode)
         futimens(fd, times);
 }
 
+static void loaded_event(struct l2fs *fs, const struct load_work *work,
+                         const struct prefetch_key *k)
+{
+    const struct load_purpose *p = &work->batch->purpose;
+    struct text detail = {0};
+
+    text_puts(&detail, "\"from\":");
+    events_quote(&detail, tiers_name(&fs->tiers, k->tier));
+    text_printf(&detail, ",\"bytes\":%" PRIu64, k->object.size);
+    if (!p->warm)
+        text_printf(&detail, ",\"why\":\"%s\"", p->background ? "read ahead" : "asked");
+    events_add(fs, p->warm ? "warmed" : "loaded", work->key, detail.data);
+    text_fini(&detail);
+}
+
 static void arrived_locked(struct l2fs *fs, struct load_work *work, const struct prefetch_key *k)
 {
     struct inode *inode = work->inode;
@@ -164,7 +180,7 @@ static void arrived_locked(struct l2fs *fs, struct load_work *work, const struct
     o->unread = true;
     file_record_locked(fs, o, RECORD_PUBLISHED);
     file_pin_locked(fs, o);
-    events_add(fs, work->batch->purpose.warm ? "warmed" : "loaded", work->key, NULL);
+    loaded_event(fs, work, k);
     wake_locked(fs, &o->waiters, 0);
 }
 
