@@ -89,6 +89,8 @@ struct turn {
 void turn_enter_locked(struct l2fs *fs, struct turn *t, const char *key, const char *other);
 int turn_wait(struct l2fs *fs, struct turn *t); /* 0, or -ETIMEDOUT with a log line */
 void turn_leave(struct l2fs *fs, struct turn *t);
+/* Waits and leaves: what was asked for before has happened. 0, or -EBUSY; not entered: 0. */
+int turn_pass(struct l2fs *fs, struct turn *t);
 
 /* ---- objects (file.c) ---- */
 /* Every name of it is in L2 as it is now, and nobody writes. */

@@ -18,8 +18,9 @@ struct move {
     char new_key[KEY_PATH_MAX + 2];
     struct turn turn;
     bool dir;
-    bool in_l2;   /* the source may be there */
-    bool drop_l2; /* what the target name held must go: nothing will be stored over it */
+    bool in_l2;      /* the source may be there */
+    bool drop_l2;    /* what the target name held must go: nothing will be stored over it */
+    uint32_t failed; /* tiers that did not follow */
 };
 
 static int check_dirs(const struct move *m, const struct vfs_rename *r)
@@ -170,6 +171,27 @@ static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct mov
     return err;
 }
 
+static bool only_in_l2(const struct inode *inode)
+{
+    return inode->dir || inode->state == STATE_EVICTED || inode->state == STATE_LOADING ||
+           inode->state == STATE_DISK;
+}
+
+/* What has its bytes in L2 only must not lose its name there. So its turn is waited for before the
+ * tree changes too: a tier that hangs refuses the rename, nothing has happened then. */
+static int wait_for_l2(struct l2fs *fs, const struct vfs_rename *r)
+{
+    struct turn turn = {0};
+    struct move m = {0};
+
+    lock(&fs->ns->lock);
+    if (!find_locked(fs, r, &m) && only_in_l2(m.inode) &&
+        !path_below(r->from_dir, r->from, m.old_key) && !path_below(r->to_dir, r->to, m.new_key))
+        turn_enter_locked(fs, &turn, m.dir ? NULL : m.old_key, m.dir ? NULL : m.new_key);
+    unlock(&fs->ns->lock);
+    return turn_pass(fs, &turn);
+}
+
 static int rename_in_tiers(struct l2fs *fs, struct move *m)
 {
     const char *keys[1] = {m->new_key};
@@ -186,8 +208,10 @@ static int rename_in_tiers(struct l2fs *fs, struct move *m)
 
         if (err == -ENOENT && m->drop_l2)
             err = tier_remove(fs->tiers.tier[i], keys, 1, NULL);
-        if (err && err != -ENOENT && err != -EOPNOTSUPP && !first)
-            first = err;
+        if (err && err != -ENOENT && err != -EOPNOTSUPP) {
+            m->failed |= 1u << i;
+            first = first ? first : err;
+        }
     }
     return first;
 }
@@ -198,6 +222,27 @@ static void store_again(struct l2fs *fs, struct inode *inode)
     LOCKED_SCOPE(&fs->ns->lock);
     if (!inode->dir)
         store_again_locked(fs, inode, false);
+}
+
+/* Only L2 has the bytes. Where a tier followed they are under the new name; else the tree goes back to
+ * the old one. */
+static int mend(struct l2fs *fs, const struct vfs_rename *r, struct move *m, int err)
+{
+    const struct vfs_rename back = {
+        .from_dir = r->to_dir, .from = r->to, .to_dir = r->from_dir, .to = r->from};
+    struct move undo = {0};
+
+    LOCKED_SCOPE(&fs->ns->lock);
+    if (m->failed && (m->inode->tiers & ~m->failed)) {
+        m->inode->tiers &= ~m->failed;
+        return 0;
+    }
+    if (find_locked(fs, &back, &undo) || undo.to || undo.inode != m->inode)
+        return err;
+    file_gone_locked(fs, undo.from);
+    if (!move_name_locked(fs, &back, &undo))
+        log_warn("%s: not renamed to %s: %s", m->old_key, m->new_key, strerror(-err));
+    return err;
 }
 
 /* Holds the inode over the call; one more when the caller must wait for its store. */
@@ -213,14 +258,21 @@ static struct inode *hold_locked(struct l2fs *fs, struct move *m)
     return m->inode;
 }
 
-static int follow_in_tiers(struct l2fs *fs, struct move *m)
+static int follow_in_tiers(struct l2fs *fs, const struct vfs_rename *r, struct move *m)
 {
+    bool only_there = only_in_l2(m->inode);
     int err = turn_wait(fs, &m->turn);
 
     if (!err)
         err = rename_in_tiers(fs, m);
     if (!err || m->dir)
         return err;
+    if (only_there && mend(fs, r, m, err))
+        return err;
+    if (only_there) {
+        tiers_remove(&fs->tiers, m->old_key);
+        return 0;
+    }
     log_warn("%s: renamed to %s here, but not in L2 (%s); it is stored again under the new name",
              m->old_key, m->new_key, strerror(-err));
     tiers_remove(&fs->tiers, m->old_key); /* it must not come back at the next mount */
@@ -234,13 +286,16 @@ int vfs_rename(struct l2fs *fs, const struct vfs_rename *r, struct inode **sync)
     int err;
 
     *sync = NULL;
+    err = wait_for_l2(fs, r);
+    if (err)
+        return err;
     lock(&fs->ns->lock);
     err = rename_locked(fs, r, &m);
     if (!err)
         *sync = hold_locked(fs, &m);
     unlock(&fs->ns->lock);
     if (!err && m.turn.used)
-        err = follow_in_tiers(fs, &m);
+        err = follow_in_tiers(fs, r, &m);
     else if (err)
         m.inode = NULL;
     turn_leave(fs, &m.turn);

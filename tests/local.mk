@@ -43,6 +43,7 @@ unit_tests = \
 	tests/unit/test_store \
 	tests/unit/test_store_ctl \
 	tests/unit/test_store_queue \
+	tests/unit/test_store_storm \
 	tests/unit/test_taskq \
 	tests/unit/test_tenant \
 	tests/unit/test_tenant_room \

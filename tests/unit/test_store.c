@@ -439,6 +439,52 @@ START_TEST(an_overdue_store_keeps_its_bytes_unchanged)
 }
 END_TEST
 
+START_TEST(a_rename_that_l2_cannot_follow_is_refused)
+{
+    begin("[" FAULT("{\"op\":\"rename\",\"action\":\"fail\"}") "]");
+    ck_assert_int_eq(vfsrig_put(&r, "a", 1000, 1), 0);
+    ck_assert_int_eq(vfsrig_evict(&r, "a"), 0);
+    ck_assert_int_eq(vfsrig_rename(&r, "a", "b"), -EIO);
+    ck_assert_int_eq(vfsrig_state(&r, "b"), STATE_ABSENT);
+    ck_assert_int_eq(vfsrig_check(&r, "a", 1000, 1), 0);
+    ck_assert_int_eq(vfsrig_rename(&r, "a", "b"), 0); /* its bytes are in L1 now */
+    ck_assert_int_eq(vfsrig_evict(&r, "b"), 0);
+    ck_assert_int_eq(vfsrig_check(&r, "b", 1000, 1), 0);
+    end();
+}
+END_TEST
+
+START_TEST(a_rename_that_one_tier_follows_counts_there)
+{
+    begin("[" FAULT("{\"op\":\"rename\",\"action\":\"fail\"}") "," MOCK "]");
+    ck_assert_int_eq(vfsrig_put(&r, "a", 1000, 1), 0);
+    ck_assert_int_eq(vfsrig_evict(&r, "a"), 0);
+    ck_assert_int_eq(vfsrig_rename(&r, "a", "b"), 0);
+    ck_assert_str_eq(attr("b", "user.l2fs.tiers"), "mock.1");
+    ck_assert_int_eq(vfsrig_check(&r, "b", 1000, 1), 0);
+    end();
+}
+END_TEST
+
+START_TEST(a_rename_over_a_key_that_hangs_is_refused)
+{
+    init("[" FAULT("{\"op\":\"store\",\"key\":\"b\",\"action\":\"never\"}") "]");
+    r.cfg.store_timeout = 200 * NSEC_PER_MSEC;
+    r.cfg.drain_timeout = NSEC_PER_SEC;
+    vfsrig_start(&r);
+    ck_assert_int_eq(vfsrig_put(&r, "a", 1000, 1), 0);
+    ck_assert_int_eq(vfsrig_evict(&r, "a"), 0);
+    ck_assert_int_eq(vfsrig_put(&r, "b", 2000, 2), 0);
+    UNTIL(attr_is("b", "fault=failed"));
+    ck_assert_int_eq(vfsrig_rename(&r, "a", "b"), -EBUSY);
+    ck_assert_int_eq(vfsrig_check(&r, "a", 1000, 1), 0);
+    ck_assert_int_eq(vfsrig_check(&r, "b", 2000, 2), 0);
+    let_go();
+    UNTIL(attr_is("b", "fault=stored"));
+    end();
+}
+END_TEST
+
 START_TEST(the_status_says_who_is_stalled)
 {
     struct text out = {0};
@@ -749,7 +795,10 @@ int main(void)
     suite_add(s, "overdue",
               TESTS(a_tier_that_never_answers_does_not_fill_l1,
                     a_newer_store_comes_after_the_overdue_one, what_came_late_counts,
-                    an_overdue_store_keeps_its_bytes_unchanged, the_status_says_who_is_stalled));
+                    an_overdue_store_keeps_its_bytes_unchanged,
+                    a_rename_that_l2_cannot_follow_is_refused,
+                    a_rename_that_one_tier_follows_counts_there,
+                    a_rename_over_a_key_that_hangs_is_refused, the_status_says_who_is_stalled));
     suite_add(s, "end",
               TESTS(the_end_does_not_wait_for_a_stuck_tier,
                     the_end_does_not_try_a_failing_tier_for_ever, the_end_tries_what_was_given_up));
