@@ -39,6 +39,7 @@ struct l2fs {
     struct keyguard guard;
     struct events *events;
     struct probes *probes;
+    struct health_watch *health;
     struct reaper *reaper; /* ns->lock */
     struct evict_ctl *evict_ctl;
     struct hotplug *hotplug;

@@ -10,11 +10,13 @@
 
 #include "clock.h"
 #include "hotplug_impl.h"
+#include "log.h"
 #include "units.h"
 
 #define CHANGES_MAX 8
 #define CLOSE_NS (2 * NSEC_PER_SEC) /* beyond that it goes on closing without the caller */
 #define MARGIN_NS (30 * NSEC_PER_SEC)
+#define STOP_NS (30 * NSEC_PER_SEC)
 
 int hotplug_create(struct l2fs *fs)
 {
@@ -228,41 +230,50 @@ int hotplug_remove(struct l2fs *fs, const struct hotplug_removal *r, struct text
 static bool all_ended_locked(struct hotplug *h)
 {
     struct list *l;
+    bool ended = true;
 
     list_for_each(l, &h->changes)
     {
         struct change *c = list_entry(l, struct change, link);
 
-        if (!c->ended)
-            return false;
+        ended &= c->ended;
         c->abandoned = true;
     }
-    return true;
+    return ended;
 }
 
 void hotplug_stop(struct l2fs *fs)
 {
+    uint64_t deadline = clock_deadline(STOP_NS);
     struct hotplug *h = fs->hotplug;
+    int err = 0;
 
     if (!h)
         return;
     lock(&h->mutex);
     h->stopping = true;
     pthread_cond_broadcast(&h->changed);
-    while (!all_ended_locked(h))
-        pthread_cond_wait(&h->changed, &h->mutex);
+    while (!all_ended_locked(h) && !err)
+        err = cond_wait_until(&h->changed, &h->mutex, deadline);
+    h->left = err != 0;
     unlock(&h->mutex);
     reap(h);
 }
 
-void hotplug_destroy(struct l2fs *fs)
+bool hotplug_destroy(struct l2fs *fs)
 {
     struct hotplug *h = fs->hotplug;
 
     if (!h)
-        return;
+        return false;
+    if (h->count) {
+        log_err("%zu adapters cannot be opened or closed; the end does not wait for them",
+                h->count);
+        return true;
+    }
     pthread_cond_destroy(&h->changed);
     pthread_mutex_destroy(&h->mutex);
     free(h);
     fs->hotplug = NULL;
+    return false;
 }

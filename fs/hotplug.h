@@ -22,10 +22,12 @@
 struct hotplug;
 
 int hotplug_create(struct l2fs *fs); /* 0 or -ENOMEM */
-/* Waits for changes under way, which end soon or take back what they began. No new ones. Before the
- * loop ends; idempotent. */
+/* Waits for changes under way, which end soon, at most 30 s. No new ones. Before the loop ends;
+ * idempotent. */
 void hotplug_stop(struct l2fs *fs);
-void hotplug_destroy(struct l2fs *fs);
+/* True: a thread is stuck in an adapter that does not open or close, and uses the tiers, the staging
+ * and the metrics as long as the process lives. */
+bool hotplug_destroy(struct l2fs *fs);
 
 /* Both wait, and say in one sentence in `why` what is wrong. -EBUSY: too many changes at once;
  * -ESHUTDOWN; -ENOMEM. */

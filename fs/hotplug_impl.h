@@ -11,6 +11,7 @@ struct hotplug {
     struct list changes;    /* mutex; struct change */
     size_t count;           /* mutex */
     bool stopping;          /* mutex */
+    bool left;              /* mutex: the loop has ended without those that are stuck */
 };
 
 struct change {

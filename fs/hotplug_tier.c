@@ -105,6 +105,12 @@ static size_t leave_tree_locked(struct change *c)
     return lost;
 }
 
+static bool was_left(struct change *c)
+{
+    LOCKED_SCOPE(&c->owner->mutex);
+    return c->owner->left;
+}
+
 static void close_tier(struct change *c)
 {
     struct l2fs *fs = c->owner->fs;
@@ -112,6 +118,8 @@ static void close_tier(struct change *c)
     if (!evict_ctl_drop_tier(fs, c->slot))
         return; /* a removal is stuck in it: it stays for that one, and its slot with it */
     tiers_close(&fs->tiers, c->slot);
+    if (was_left(c))
+        return;
     on_loop(c, controllers_closed);
     tiers_vacate(&fs->tiers, c->slot);
 }
@@ -164,6 +172,12 @@ void hotplug_run_add(struct change *c)
         return;
     }
     c->slot = (size_t)err;
+    if (was_left(c)) {
+        tiers_retire(&fs->tiers, c->slot);
+        tiers_close(&fs->tiers, c->slot);
+        hotplug_answer(c, -ESHUTDOWN);
+        return;
+    }
     err = join_tree(c);
     if (!err) {
         activate(c);

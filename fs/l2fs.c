@@ -33,6 +33,7 @@ static void on_tick(struct loop_timer *t)
     unlock(&fs->ns->lock);
     store_retry_due(fs, now);
     evict_tick(fs);
+    health_tick(fs, now);
     loop_timer_arm(fs->loop, t, now + TICK_NS);
 }
 
@@ -152,14 +153,13 @@ static bool unpin_one(void *arg, struct dentry *d)
 /* Frees what was built, in any state of building. The loop is stopped. */
 static void destroy(struct l2fs *fs, bool keep)
 {
-    bool stuck;
+    bool stuck, left = hotplug_destroy(fs);
 
     expire_stop(fs);
-    hotplug_destroy(fs);
     quota_stop(fs);
     status_detach(fs);
     stuck = evict_ctl_stop(fs);
-    tiers_fini(&fs->tiers);
+    tiers_close_all(&fs->tiers);
     store_ctl_destroy(fs->store_ctl);
     prefetch_ctl_destroy(fs->prefetch_ctl);
     stores_drop(fs);
@@ -177,6 +177,9 @@ static void destroy(struct l2fs *fs, bool keep)
     keyguard_fini(&fs->guard);
     pthread_mutex_destroy(&fs->gone_lock);
     pthread_cond_destroy(&fs->stored_cond);
+    if (left)
+        return; /* a thread in an adapter may come back to the tiers and the metrics */
+    tiers_fini(&fs->tiers);
     if (!stuck)
         metrics_destroy(fs->metrics);
     free(fs);

@@ -51,6 +51,8 @@ fs_sources = \
 	fs/handle.h \
 	fs/hash.c \
 	fs/hash.h \
+	fs/health.c \
+	fs/health.h \
 	fs/hotplug.c \
 	fs/hotplug.h \
 	fs/hotplug_impl.h \
@@ -142,6 +144,7 @@ fs_sources = \
 	fs/states.h \
 	fs/status.c \
 	fs/status.h \
+	fs/status_health.c \
 	fs/status_json.c \
 	fs/status_probe.c \
 	fs/status_victims.c \

@@ -41,8 +41,7 @@ static int set_xattrs(struct inode *inode, const struct l2_xattrs *x)
 static int add_dir_locked(struct scan *s, const struct l2_entry *e)
 {
     char key[KEY_PATH_MAX + 2];
-    size_t len = strlen(e->key);
-    struct dentry *d;
+    size_t len = strlen(e->key), before = s->fs->ns->dirs;
     struct inode *dir;
     const char *name;
     int err;
@@ -54,13 +53,11 @@ static int add_dir_locked(struct scan *s, const struct l2_entry *e)
     err = ns_make_parents(s->fs->ns, key, &dir, &name);
     if (err)
         return err;
-    d = ns_dir_name(dir);
-    if (d && !dir->dir->reserved) {
-        set_attrs(dir, e);
-        err = set_xattrs(dir, &e->xattrs);
-        return err ? err : xattr_restore_dir(s->fs, dir);
-    }
-    return 0;
+    if (s->fs->ns->dirs == before) /* it is there, as a lower tier or the tree has it */
+        return 0;
+    set_attrs(dir, e);
+    err = set_xattrs(dir, &e->xattrs);
+    return err ? err : xattr_restore_dir(s->fs, dir);
 }
 
 /* Slot files, by name, directory or size, stay where they are. */

@@ -122,6 +122,8 @@ int status_attach(struct l2fs *fs)
     size_t files, dirs;
     int err = probes_create(fs);
 
+    if (!err)
+        err = health_watch_create(fs);
     if (err)
         return err;
     fs->started = clock_now();
@@ -180,6 +182,7 @@ void status_drop_tier_locked(struct l2fs *fs, size_t slot)
 void status_detach(struct l2fs *fs)
 {
     probes_destroy(fs);
+    health_watch_destroy(fs);
 }
 
 /* --- open files --- */

@@ -44,4 +44,12 @@ void probes_result(struct l2fs *fs, size_t tier, struct probe_result *out);
 
 #define PROBE_TIMEOUT_MS 2000
 
+/* ---- status_health.c ---- */
+/* Puts is_healthy and, when there is something to say, `health` into what a tier says of itself. */
+void health_add_to_tier(struct l2fs *fs, size_t slot, const struct probe_result *r);
+/* Sentences about the instance, then about each of `tiers`; empty: it is healthy. */
+json_t *health_list(struct l2fs *fs, const json_t *tiers);
+int health_watch_create(struct l2fs *fs); /* 0 or -ENOMEM */
+void health_watch_destroy(struct l2fs *fs);
+
 #endif

@@ -220,20 +220,6 @@ static json_t *tenants_json(struct l2fs *fs)
     return list;
 }
 
-/* "fs.1: stalled: 8 stores overdue, the oldest 93 s" */
-static void note_store_health(json_t *tier, const char *name, const struct store_tier_status *s)
-{
-    uint64_t age = s->oldest ? (clock_now() - s->oldest) / NSEC_PER_SEC : 0;
-
-    if (!s->stalled && !s->lagging)
-        return;
-    json_object_set_new(tier, "is_healthy", json_false());
-    json_object_set_new(tier, "health",
-                        json_sprintf("%s: %s: %zu stores overdue, the oldest %llu s", name,
-                                     s->stalled ? "stalled" : "lagging", s->overdue,
-                                     (unsigned long long)age));
-}
-
 static void add_stores(struct l2fs *fs, json_t *tier, size_t slot)
 {
     json_t *stores = json_object();
@@ -247,7 +233,6 @@ static void add_stores(struct l2fs *fs, json_t *tier, size_t slot)
     json_object_set_new(stores, "last_error",
                         s.last_error ? json_string(strerror(-s.last_error)) : json_null());
     json_object_set_new(tier, "stores", stores);
-    note_store_health(tier, tiers_name(&fs->tiers, slot), &s);
 }
 
 /* What the adapter says of itself, with its place here; NULL on no memory. */
@@ -265,34 +250,18 @@ static json_t *tier_json(struct l2fs *fs, size_t tier)
                         json_string(tier_state_name(tiers_state(&fs->tiers, tier))));
     json_object_set_new(r.status, "flags", flags_json(tier_flags(fs->tiers.tier[tier])));
     add_stores(fs, r.status, tier);
+    health_add_to_tier(fs, tier, &r);
     evict_ctl_describe(fs, tier, &r.usage, r.status);
     return r.status;
 }
 
-/* A tier that does not answer is not well, whatever it says itself. */
-static void note_stalled(json_t *tier)
-{
-    json_object_set_new(tier, "is_healthy", json_false());
-    json_object_set_new(tier, "health",
-                        json_string("lookups and loads miss their deadline; it is passed over"));
-}
-
-static json_t *tiers_json(struct l2fs *fs, uint32_t stalled, bool *healthy)
+static json_t *tiers_json(struct l2fs *fs)
 {
     uint32_t present = fs->tiers.present;
     json_t *list = json_array();
 
-    *healthy = true;
     probes_refresh(fs, present);
-    tiers_each(i, present)
-    {
-        json_t *tier = tier_json(fs, i);
-
-        if (tier && (stalled & (1u << i)))
-            note_stalled(tier);
-        *healthy = *healthy && json_is_true(json_object_get(tier, "is_healthy"));
-        json_array_append_new(list, tier);
-    }
+    tiers_each(i, present) json_array_append_new(list, tier_json(fs, i));
     return list;
 }
 
@@ -304,14 +273,14 @@ static void add_error(void *arg, const char *line)
 int status_print(struct l2fs *fs, size_t tier, struct text *out)
 {
     const char *mode = atomic_load(&fs->mode);
-    json_t *status = json_object(), *errors = json_array(), *tiers;
+    json_t *status = json_object(), *errors = json_array();
+    json_t *tiers = tiers_json(fs), *health = health_list(fs, tiers);
     struct figures f;
-    bool healthy;
 
     collect(fs, &f);
-    tiers = tiers_json(fs, f.loads.stalled, &healthy);
     events_errors(fs->events, add_error, errors);
-    json_object_set_new(status, "is_healthy", json_boolean(healthy));
+    json_object_set_new(status, "is_healthy", json_boolean(!json_array_size(health)));
+    json_object_set_new(status, "health", health);
     json_object_set_new(status, "name", status_string(fs->cfg->name));
     json_object_set_new(status, "version", json_string(PACKAGE_VERSION));
     json_object_set_new(status, "mode", json_string(mode ? mode : "none"));

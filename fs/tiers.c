@@ -14,14 +14,19 @@ void tiers_init(struct tiers *t)
     cond_init(&t->released);
 }
 
-void tiers_fini(struct tiers *t)
+/* A slot that is closing belongs to another thread. */
+void tiers_close_all(struct tiers *t)
 {
     for (size_t i = 0; i < TIERS_MAX; i++) {
-        if (!t->tier[i])
+        if (!t->tier[i] || !(t->present & (1u << i)))
             continue;
         tiers_retire(t, i);
         tiers_close(t, i);
     }
+}
+
+void tiers_fini(struct tiers *t)
+{
     pthread_cond_destroy(&t->released);
     pthread_mutex_destroy(&t->mutex);
 }

@@ -62,8 +62,9 @@ struct tiers {
          rest_ &= rest_ - 1)
 
 void tiers_init(struct tiers *t);
-/* Closes what is there, waiting for holders. Nobody else uses it any more. */
-void tiers_fini(struct tiers *t);
+/* Closes what is there, waiting for holders. */
+void tiers_close_all(struct tiers *t);
+void tiers_fini(struct tiers *t); /* closed; nobody uses it any more */
 
 /* Opens an adapter in the slot after the last one in use (the first free one when there is none
  * after it). `env` says staging and metrics. The slot, in state joining, or -errno with one

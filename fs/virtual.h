@@ -19,6 +19,9 @@ void status_detach(struct l2fs *fs); /* before the tiers are closed; idempotent 
 int status_add_tier_locked(struct l2fs *fs, size_t slot);
 void status_drop_tier_locked(struct l2fs *fs, size_t slot); /* idempotent */
 
+/* Loop thread, at each tick: notes since when something is wrong. */
+void health_tick(struct l2fs *fs, uint64_t now);
+
 /* Handles of files with inode.vfile: open sets the mode and virtual_data of `h`. Release and read
  * take ns->lock; read may wait for a tier, at most 2 s. */
 int virtual_open_locked(struct l2fs *fs, struct handle *h);

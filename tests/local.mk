@@ -21,6 +21,7 @@ unit_tests = \
 	tests/unit/test_fs_names \
 	tests/unit/test_fs_space \
 	tests/unit/test_hash \
+	tests/unit/test_health \
 	tests/unit/test_hotplug \
 	tests/unit/test_key \
 	tests/unit/test_key_path \

@@ -526,6 +526,73 @@ START_TEST(drain_under_load)
 }
 END_TEST
 
+static void *run_reads(void *arg)
+{
+    struct load *l = arg;
+
+    for (; !l->stop && !l->error; l->rounds++) {
+        char key[16];
+
+        snprintf(key, sizeof(key), "read%u", l->rounds % 20);
+        vfsrig_evict(l->r, key);
+        l->error = vfsrig_check(l->r, key, SIZE, l->rounds % 20);
+    }
+    return NULL;
+}
+
+START_TEST(reads_survive_every_change)
+{
+    struct load l = {0};
+    struct vfsrig r;
+
+    begin(&r);
+    ck_assert_int_eq(add_dir(&r, "second"), 0);
+    for (unsigned i = 0; i < 20; i++) {
+        char key[16];
+
+        snprintf(key, sizeof(key), "read%u", i);
+        put_stored(&r, key, i);
+    }
+    l.r = &r;
+    ck_assert_int_eq(pthread_create(&l.thread, NULL, run_reads, &l), 0);
+    for (unsigned i = 1; i <= 20; i++) { /* either one goes and comes back with what it had */
+        char name[16];
+
+        snprintf(name, sizeof(name), i == 1 ? "fs" : "fs.%u", i - 1);
+        ck_assert_int_eq(remove_adapter(&r, name), 0);
+        ck_assert_int_eq(add_dir(&r, i % 2 ? "data" : "second"), 0);
+    }
+    l.stop = true;
+    ck_assert_int_eq(pthread_join(l.thread, NULL), 0);
+    ck_assert_int_eq(l.error, 0);
+    ck_assert_uint_gt(l.rounds, 20);
+    vfsrig_fini(&r);
+}
+END_TEST
+
+START_TEST(a_directory_stays_as_it_is)
+{
+    struct stat st = {.st_mode = 0750};
+    char path[256];
+    struct vfsrig r;
+
+    begin(&r);
+    snprintf(path, sizeof(path), "%s/second", r.dir);
+    ck_assert_int_eq(mkdir(path, 0755), 0);
+    for (const char *const *d = (const char *const[]){"both", "theirs", NULL}; *d; d++) {
+        snprintf(path, sizeof(path), "%s/second/%s", r.dir, *d);
+        ck_assert_int_eq(mkdir(path, 0700), 0);
+    }
+    ck_assert_int_eq(vfsrig_mkdir(&r, "both"), 0);
+    ck_assert_int_eq(
+        vfs_setattr(r.fs, vfsrig_find(&r, "both"), &st, VFS_SET_MODE, &(struct waiter){0}), 0);
+    ck_assert_int_eq(add_dir(&r, "second"), 0);
+    ck_assert_uint_eq(vfsrig_find(&r, "both")->mode & 07777, 0750);
+    ck_assert_uint_eq(vfsrig_find(&r, "theirs")->mode & 07777, 0700);
+    vfsrig_fini(&r);
+}
+END_TEST
+
 static size_t entries(const char *path)
 {
     DIR *d = opendir(path);
@@ -615,13 +682,14 @@ int main(void)
               TESTS(keys_of_the_newcomer_are_read, copies_that_agree_count_and_others_do_not,
                     stale_copy_of_a_resident_is_replaced,
                     lowest_index_is_read_and_its_loss_survived, what_cannot_be_added_says_why,
-                    directories_come_and_go));
+                    directories_come_and_go, a_directory_stays_as_it_is));
     suite_add(s, "remove",
               TESTS(removal_is_parsed, census_decides, only_copies_stay_unless_forced,
                     the_last_one_goes_by_force_only, unknown_names, files_on_its_disk,
                     stuck_stores_are_left_behind, a_second_removal_is_told_so));
     tcase_set_timeout(slow, 120);
     tcase_add_test(slow, drain_under_load);
+    tcase_add_test(slow, reads_survive_every_change);
     tcase_add_test(slow, cycles_leave_nothing);
     tcase_add_test(slow, a_crash_after_a_change_loses_nothing);
     suite_add_tcase(s, slow);

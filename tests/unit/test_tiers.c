@@ -25,6 +25,7 @@ static void set_open(struct set *s)
 
 static void set_close(struct set *s)
 {
+    tiers_close_all(&s->tiers);
     tiers_fini(&s->tiers);
     metrics_destroy(s->metrics);
 }
