@@ -37,9 +37,9 @@ void handle_attach_locked(struct l2fs *fs, struct handle *h)
     if (h->write) {
         o->writers++;
         o->epoch++;
-        fs->locks.writers++;
+        fs->locks.n.writers++;
     } else {
-        fs->locks.readers++;
+        fs->locks.n.readers++;
     }
 }
 

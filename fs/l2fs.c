@@ -138,7 +138,8 @@ static void init_lists(struct l2fs *fs)
     lock_init(&fs->gone_lock);
     cond_init(&fs->stored_cond);
     l1_init(&fs->l1, fs->cfg);
-    locks_init(&fs->locks, (uint64_t)(fs->cfg->pin_max * (double)fs->cfg->l1));
+    locks_init(&fs->locks, (uint64_t)(fs->cfg->pin_max * (double)fs->cfg->l1), TICK_NS,
+               clock_now());
 }
 
 static bool unpin_one(void *arg, struct dentry *d)

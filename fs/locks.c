@@ -11,11 +11,10 @@ const char *pin_kind_name(enum pin_kind kind)
     return names[kind];
 }
 
-void locks_init(struct locks *l, uint64_t pin_limit)
+void locks_init(struct locks *l, uint64_t pin_limit, uint64_t tick, uint64_t now)
 {
-    memset(l, 0, sizeof(*l));
-    l->pin_limit = pin_limit;
-    list_init(&l->soft);
+    l->n = (struct lock_counts){.pin_limit = pin_limit};
+    wheel_init(&l->soft, tick, now);
 }
 
 /* A file of the disk tier is pinned against removal, and holds nothing in L1. */
@@ -28,25 +27,16 @@ static void give_back(struct locks *l, struct extra *e)
 {
     if (e->pin == PIN_NONE)
         return;
-    l->pins[e->pin].files--;
-    l->pins[e->pin].bytes -= e->pin_bytes;
-    list_remove(&e->pin_link);
+    l->n.pins[e->pin].files--;
+    l->n.pins[e->pin].bytes -= e->pin_bytes;
+    list_remove(&e->pin_end.link);
     e->pin = PIN_NONE;
     e->pin_until = e->pin_bytes = 0;
 }
 
-static void add_soft(struct locks *l, struct extra *e)
-{
-    struct list *after = l->soft.prev;
-
-    while (after != &l->soft && list_entry(after, struct extra, pin_link)->pin_until > e->pin_until)
-        after = after->prev;
-    list_insert(after, &e->pin_link);
-}
-
 int locks_pin(struct locks *l, struct inode *inode, enum pin_kind kind, uint64_t until)
 {
-    uint64_t used = l->pins[PIN_SOFT].bytes + l->pins[PIN_HARD].bytes;
+    uint64_t used = l->n.pins[PIN_SOFT].bytes + l->n.pins[PIN_HARD].bytes;
     uint64_t bytes = held_by(inode);
     struct extra *e = inode->extra;
 
@@ -58,16 +48,16 @@ int locks_pin(struct locks *l, struct inode *inode, enum pin_kind kind, uint64_t
     e = inode_extra(inode);
     if (!e)
         return -ENOMEM;
-    if (e->pin == PIN_NONE && bytes && used + bytes > l->pin_limit)
+    if (e->pin == PIN_NONE && bytes && used + bytes > l->n.pin_limit)
         return -ENOSPC;
     give_back(l, e);
     e->pin = kind;
     e->pin_until = kind == PIN_SOFT ? until : 0;
     e->pin_bytes = bytes;
-    l->pins[kind].files++;
-    l->pins[kind].bytes += bytes;
+    l->n.pins[kind].files++;
+    l->n.pins[kind].bytes += bytes;
     if (kind == PIN_SOFT)
-        add_soft(l, e);
+        wheel_add(&l->soft, &e->pin_end, until);
     return 0;
 }
 
@@ -81,17 +71,14 @@ void locks_note(struct locks *l, struct inode *inode)
         give_back(l, e);
         return;
     }
-    l->pins[e->pin].bytes += held_by(inode) - e->pin_bytes;
+    l->n.pins[e->pin].bytes += held_by(inode) - e->pin_bytes;
     e->pin_bytes = held_by(inode);
 }
 
 void locks_expire(struct locks *l, uint64_t now)
 {
-    while (!list_empty(&l->soft)) {
-        struct extra *e = list_entry(l->soft.next, struct extra, pin_link);
+    struct wheel_node *ended;
 
-        if (e->pin_until > now)
-            break;
-        give_back(l, e);
-    }
+    while ((ended = wheel_take(&l->soft, now)))
+        give_back(l, container_of(ended, struct extra, pin_end));
 }

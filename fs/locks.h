@@ -14,14 +14,19 @@ struct pins {
     uint64_t bytes;
 };
 
-struct locks {
+struct lock_counts {
     size_t readers, writers;        /* open descriptors */
     uint64_t pin_limit;             /* bytes of all pins */
-    struct pins pins[PIN_HARD + 1]; /* by kind; soft ones until locks_expire found them ended */
-    struct list soft;               /* of extra.pin_link, the first ends first */
+    struct pins pins[PIN_HARD + 1]; /* by kind */
 };
 
-void locks_init(struct locks *l, uint64_t pin_limit);
+struct locks {
+    struct lock_counts n;
+    struct wheel soft; /* of extra.pin_end */
+};
+
+/* Soft pins end within a `tick` of their time; they are counted until locks_expire found them. */
+void locks_init(struct locks *l, uint64_t pin_limit, uint64_t tick, uint64_t now);
 /* Pins, pins otherwise, or unpins (PIN_NONE); `until`: end of a soft pin. 0, -ENOMEM, -ENOSPC: over
  * the limit, and nothing changed. */
 int locks_pin(struct locks *l, struct inode *inode, enum pin_kind kind, uint64_t until);

@@ -24,7 +24,7 @@ void inode_destroy(struct inode *inode)
         rank_destroy(inode->ranks);
     if (inode->extra) {
         list_remove(&inode->extra->expire.link);
-        list_remove(&inode->extra->pin_link);
+        list_remove(&inode->extra->pin_end.link);
         free(inode->extra->xattrs);
         free(inode->extra->req_id);
         free(inode->extra->refusal);
@@ -65,7 +65,7 @@ struct extra *inode_extra(struct inode *inode)
         if (inode->extra) {
             inode->extra->inode = inode;
             list_init(&inode->extra->expire.link);
-            list_init(&inode->extra->pin_link);
+            list_init(&inode->extra->pin_end.link);
         }
     }
     return inode->extra;

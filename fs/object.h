@@ -44,11 +44,11 @@ struct extra {
     void *xattrs; /* struct l2_xattrs layout */
     size_t xattrs_len;
     enum pin_kind pin;
-    uint64_t pin_until;       /* soft: deadline */
-    uint64_t pin_bytes;       /* locks.c counts for it */
-    struct list pin_link;     /* locks.soft */
-    uint64_t expire_at;       /* deadline, 0: never */
-    struct wheel_node expire; /* expire.c: looked at then */
+    uint64_t pin_until;        /* soft: deadline */
+    uint64_t pin_bytes;        /* locks.c counts for it */
+    struct wheel_node pin_end; /* locks.c */
+    uint64_t expire_at;        /* deadline, 0: never */
+    struct wheel_node expire;  /* expire.c: looked at then */
     struct inode *inode;
     char *req_id;
     bool last_prefill;

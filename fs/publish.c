@@ -294,7 +294,7 @@ void vfs_release(struct l2fs *fs, struct handle *h)
     list_remove(&h->link);
     o->opens--;
     o->writers -= h->write;
-    *(h->write ? &fs->locks.writers : &fs->locks.readers) -= 1;
+    *(h->write ? &fs->locks.n.writers : &fs->locks.n.readers) -= 1;
     if (h->write && !o->writers) {
         o->aborted |= h->killed;
         finish = publish_locked(fs, o);

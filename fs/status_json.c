@@ -25,7 +25,7 @@ struct figures {
     uint64_t unstored_bytes;
     struct store_ctl_status stores;
     struct prefetch_status loads;
-    struct locks locks;
+    struct lock_counts locks;
     size_t warms;
 };
 
@@ -49,7 +49,7 @@ static void collect(struct l2fs *fs, struct figures *f)
     f->watermark = fs->l1.watermark;
     f->ratio = fs->l1.ratio;
     f->policy = fs->l1.policy;
-    f->locks = fs->locks;
+    f->locks = fs->locks.n;
     f->residents = l1_residents(&fs->l1);
     f->files = fs->ns->files;
     f->directories = fs->ns->dirs;
@@ -164,7 +164,7 @@ static json_t *flags_json(unsigned flags)
     return list;
 }
 
-static json_t *pins_json(const struct locks *locks)
+static json_t *pins_json(const struct lock_counts *locks)
 {
     json_t *pins = json_object();
 

@@ -29,15 +29,15 @@ static struct inode *file(uint64_t size)
 
 static void assert_pins(enum pin_kind kind, size_t files, uint64_t bytes)
 {
-    ck_assert_uint_eq(locks.pins[kind].files, files);
-    ck_assert_uint_eq(locks.pins[kind].bytes, bytes);
+    ck_assert_uint_eq(locks.n.pins[kind].files, files);
+    ck_assert_uint_eq(locks.n.pins[kind].bytes, bytes);
 }
 
 START_TEST(pins_are_bounded)
 {
     struct inode *a = file(60), *b = file(50), *c = file(40);
 
-    locks_init(&locks, 100);
+    locks_init(&locks, 100, 1, 0);
     ck_assert_int_eq(locks_pin(&locks, a, PIN_HARD, 0), 0);
     ck_assert_int_eq(locks_pin(&locks, b, PIN_SOFT, 10), -ENOSPC);
     ck_assert_int_eq(locks_pin(&locks, b, PIN_HARD, 0), -ENOSPC);
@@ -63,20 +63,20 @@ START_TEST(soft_pins_end_in_order)
 {
     struct inode *a = file(10), *b = file(20), *c = file(30);
 
-    locks_init(&locks, 100);
+    locks_init(&locks, 100, 1, 0);
     ck_assert_int_eq(locks_pin(&locks, a, PIN_SOFT, 30), 0);
     ck_assert_int_eq(locks_pin(&locks, b, PIN_SOFT, 10), 0);
     ck_assert_int_eq(locks_pin(&locks, c, PIN_SOFT, 20), 0);
-    locks_expire(&locks, 9);
-    assert_pins(PIN_SOFT, 3, 60);
     locks_expire(&locks, 10);
+    assert_pins(PIN_SOFT, 3, 60);
+    locks_expire(&locks, 11); /* the tick of 10 is over */
     assert_pins(PIN_SOFT, 2, 40);
     ck_assert(!inode_pinned(b, 0));
     ck_assert_int_eq(locks_pin(&locks, c, PIN_SOFT, 40), 0); /* a longer lease */
-    locks_expire(&locks, 30);
+    locks_expire(&locks, 31);
     assert_pins(PIN_SOFT, 1, 30);
     ck_assert(inode_pinned(c, 30));
-    locks_expire(&locks, 40);
+    locks_expire(&locks, 41);
     assert_pins(PIN_SOFT, 0, 0);
     inode_destroy(a);
     inode_destroy(b);
@@ -88,7 +88,7 @@ START_TEST(pins_follow_the_file)
 {
     struct inode *a = file(10), *d = file(1000);
 
-    locks_init(&locks, 100);
+    locks_init(&locks, 100, 1, 0);
     d->state = STATE_DISK;
     ck_assert_int_eq(locks_pin(&locks, d, PIN_HARD, 0), 0); /* nothing of it is in L1 */
     ck_assert_int_eq(locks_pin(&locks, a, PIN_HARD, 0), 0);
@@ -293,7 +293,7 @@ START_TEST(pins_of_an_instance)
     uint64_t deadline = clock_deadline(10 * NSEC_PER_SEC);
 
     core_open(&r, CORE_MOCK);
-    r.fs->locks.pin_limit = 5 * MIB;
+    r.fs->locks.n.pin_limit = 5 * MIB;
     for (int i = 0; i < 3; i++)
         core_write(&r, (const char *[]){"a", "b", "c"}[i], data, sizeof(data) - (size_t)i * MIB);
     ck_assert_int_eq(core_set(&r, "a", PIN, "hard"), 0);
