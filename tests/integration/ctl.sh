@@ -230,6 +230,14 @@ ends 1 -m "$MNT" adapters add '{"type":"floppy"}'
 assert_match "$(cat .err)" '*adapter_add: *floppy*'
 ends 2 -m "$MNT" adapters remove
 ends 3 -m "$MNT" adapters set nobody watermark=0.5
+ends 1 -m "$MNT" adapters set fs watermark=0.5
+assert_match "$(cat .err)" '*watermark: this tier has no capacity*'
+ends 0 -m "$MNT" adapters add '{"type":"mock","max_size_gb":0.1,"mock_bandwidth_gb":4}'
+mock=$(sed 's/: added//' .out)
+ends 0 -m "$MNT" adapters set "$mock" watermark=0.5 policy=FIFO
+assert_eq "$(attr "$MNT/.l2fs/adapters/$mock" user.l2fs.policy)" FIFO
+assert_match "$("$C" -m "$MNT" evict --dry-run)" "*$mock: *evicts above 0.5, FIFO*"
+ends 0 -m "$MNT" adapters remove "$mock" --timeout 20s
 setfattr -n user.l2fs.log_level -v debug "$MNT/.l2fs/config"
 assert_eq "$("$C" -m "$MNT" --json config | jq -r .log_level)" debug
 assert_fails setfattr -n user.l2fs.log_level -v loud "$MNT/.l2fs/config"
