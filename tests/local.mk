@@ -97,7 +97,7 @@ testlib_sources = \
 
 # Programs that the scripts in tests/integration use, as $BUILDDIR/tests/NAME. They see a mount from outside,
 # so they are built without the sanitizers.
-helper_programs = tests/iocheck tests/engines tests/crashload tests/burst
+helper_programs = tests/iocheck tests/engines tests/crashload tests/burst tests/soak
 tests_iocheck_SOURCES = \
 	tests/lib/ioaio.c \
 	tests/lib/ioaio.h \
@@ -158,6 +158,13 @@ tests_burst_SOURCES = \
 tests_burst_CFLAGS = $(L2FS_CFLAGS)
 tests_burst_LDFLAGS =
 tests_burst_LDADD =
+tests_soak_SOURCES = \
+	tests/lib/iolib.c \
+	tests/lib/iolib.h \
+	tests/lib/soak.c
+tests_soak_CFLAGS = $(L2FS_CFLAGS)
+tests_soak_LDFLAGS =
+tests_soak_LDADD =
 
 # Fuzz targets, tests/fuzz/fuzz_NAME.c, without .c; built with --enable-fuzz only.
 fuzz_targets = \
