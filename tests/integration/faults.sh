@@ -2,7 +2,7 @@
 # The fault adapter around mock and around fs, with each of its rules, under clients that do everything at
 # once: no call lasts longer than its deadlines allow, no key is torn, and afterwards no lock, descriptor,
 # staging file or waiting request is left, and the tier is used again by itself.
-# L2FS_SOAK=SECONDS of each of the 14 combinations (2); L2FS_SOAK_MIXED=SECONDS of all rules at once (8), during
+# L2FS_SOAK=SECONDS of each of the 16 combinations (1); L2FS_SOAK_MIXED=SECONDS of all rules at once (8), during
 # which the daemon's memory must come to rest. The ten-minute run: L2FS_SOAK_MIXED=600.
 # timeout: 300
 # slow: yes
@@ -13,7 +13,7 @@ need_root
 soak=$BUILDDIR/tests/soak
 mnt=$WORK/mnt
 timeouts=store_timeout=1s,load_timeout=1s,space_wait=2s,writer_wait=1s,drain_timeout=10s,store_retries=3
-seconds=${L2FS_SOAK:-2}
+seconds=${L2FS_SOAK:-1}
 mixed=${L2FS_SOAK_MIXED:-8}
 
 inner() {
@@ -73,6 +73,7 @@ settle() {
 rule() {
     case $1 in
     delay) echo '{"op": "any", "rate": 0.3, "action": "delay", "delay": "1500ms"}' ;;
+    drop) echo '{"op": "any", "rate": 0.1, "action": "drop"}' ;;
     never) echo '{"op": "any", "rate": 0.05, "action": "never"}' ;;
     corrupt) echo '{"op": "load", "rate": 0.3, "action": "corrupt"}' ;;
     short) echo '{"op": "load", "rate": 0.3, "action": "short"}' ;;
@@ -81,7 +82,7 @@ rule() {
 }
 
 for kind in mock fs; do
-    for action in fail refuse delay never short corrupt reorder; do
+    for action in fail refuse delay drop never short corrupt reorder; do
         begin $kind "$(rule $action)"
         said=$("$soak" -w 4 -t "$seconds" -l 15 -s "$seconds" "$mnt") || fail "$kind, $action: $said"
         say "$kind, $action: $said"
@@ -90,8 +91,8 @@ for kind in mock fs; do
 done
 
 # All at once; memory is looked at when the first third is over and at the end.
-rules=$(for action in fail refuse delay never short corrupt reorder; do rule $action; done |
-    sed 's/"rate": 0.3/"rate": 0.03/; s/"rate": 0.05/"rate": 0.002/' | paste -sd, -)
+rules=$(for action in fail refuse delay drop never short corrupt reorder; do rule $action; done |
+    sed 's/"rate": 0.[13]/"rate": 0.03/; s/"rate": 0.05/"rate": 0.002/' | paste -sd, -)
 begin fs "$rules"
 third=$(((mixed + 2) / 3))
 "$soak" -w 4 -t "$third" -l 15 "$mnt" >"$WORK/.said" || fail "mixed: $(cat "$WORK/.said")"
