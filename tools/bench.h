@@ -100,6 +100,13 @@ int bench_cold_load(struct bench *b);
 /* Takes and prints its figures: with 10000 keys, ten times as many, and so on up to `most_keys`,
  * at most a million (about 8 GiB of memory). */
 int bench_cost(size_t most_keys, bool json);
+double bench_cpu_us(void); /* processor time of the process so far */
+
+/* --- bench_tier.c --- */
+
+struct l2fs;
+/* Has files of `bytes` leave the first tier. Processor time, or -1. */
+double bench_tier_evict(struct l2fs *fs, uint64_t bytes);
 
 /* --- bench_crew.c: threads that share out items --- */
 

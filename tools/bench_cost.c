@@ -30,6 +30,7 @@ enum {
     COST_EVICT,
     COST_PASS,
     COST_BLOCKED,
+    COST_TIER,
     COST_STORE,
     COST_WRITE,
     COSTS
@@ -44,6 +45,7 @@ static const struct {
     [COST_PASS] = {"pass-over",
                    "half of the keys, the coldest, are open: meeting each of them once"},
     [COST_BLOCKED] = {"evict-blocked", "a key leaves L1 while they are open"},
+    [COST_TIER] = {"tier-evict", "a key leaves the tier"},
     [COST_STORE] = {"store", "a key is handed to the tier and its end is noted"},
     [COST_WRITE] = {"write", "create, write, close"},
 };
@@ -58,7 +60,7 @@ struct cost {
     double us[COSTS];
 };
 
-static double cpu_us(void)
+double bench_cpu_us(void)
 {
     struct timespec t;
 
@@ -243,11 +245,11 @@ static int measure_write(struct cost *c)
     double values[ROUNDS];
 
     for (size_t i = 0; i < ROUNDS; i++) {
-        double begun = cpu_us();
+        double begun = bench_cpu_us();
 
         if (write_keys(c, c->batch))
             return -1;
-        values[i] = (cpu_us() - begun) / (double)c->batch;
+        values[i] = (bench_cpu_us() - begun) / (double)c->batch;
     }
     c->us[COST_WRITE] = median(values, ROUNDS);
     return 0;
@@ -258,7 +260,7 @@ static int measure_store(struct cost *c)
     double values[ROUNDS];
 
     for (size_t i = 0; i < ROUNDS; i++) {
-        double begun = cpu_us();
+        double begun = bench_cpu_us();
         struct list *l;
         size_t n = 0;
 
@@ -275,7 +277,7 @@ static int measure_store(struct cost *c)
         unlock(&c->fs->ns->lock);
         if (wait_stored(c))
             return -1;
-        values[i] = (cpu_us() - begun) / (double)c->batch;
+        values[i] = (bench_cpu_us() - begun) / (double)c->batch;
     }
     c->us[COST_STORE] = median(values, ROUNDS);
     return 0;
@@ -298,11 +300,11 @@ static int measure_pick(struct cost *c, int policy, double *out)
     LOCKED_SCOPE(&c->fs->ns->lock);
     l1_set_policy(&c->fs->l1, policy);
     for (size_t i = 0; i < ROUNDS; i++) {
-        double begun = cpu_us();
+        double begun = bench_cpu_us();
 
         for (size_t n = 0; n < c->batch; n++)
             picked[n] = l1_pick(&c->fs->l1, share(c), obstacle_now, c);
-        values[i] = (cpu_us() - begun) / (double)c->batch;
+        values[i] = (bench_cpu_us() - begun) / (double)c->batch;
         for (size_t n = 0; n < c->batch; n++)
             if (picked[n])
                 l1_add(&c->fs->l1, share(c), picked[n]);
@@ -328,7 +330,7 @@ static double evict_batch(struct cost *c, size_t *left)
     double begun;
 
     staging_space(fs->staging, &used, &size);
-    begun = cpu_us();
+    begun = bench_cpu_us();
     lock(&fs->ns->lock);
     l1_set_ratio(&fs->l1, 0.01);
     l1_set_watermark(&fs->l1, (double)(used - c->batch * FILE_BYTES) / 0.99 / (double)c->cfg.l1);
@@ -336,7 +338,7 @@ static double evict_batch(struct cost *c, size_t *left)
     unlock(&fs->ns->lock);
     while (evicting(fs))
         pass_barrier(fs);
-    begun = cpu_us() - begun;
+    begun = bench_cpu_us() - begun;
     lock(&fs->ns->lock);
     l1_set_watermark(&fs->l1, 1);
     unlock(&fs->ns->lock);
@@ -356,6 +358,19 @@ static int measure_evict(struct cost *c, double *out)
             return -1;
     }
     *out = median(values, ROUNDS);
+    return 0;
+}
+
+static int measure_tier(struct cost *c)
+{
+    double values[ROUNDS];
+
+    for (size_t i = 0; i < ROUNDS; i++) {
+        values[i] = bench_tier_evict(c->fs, c->batch * FILE_BYTES) / (double)c->batch;
+        if (values[i] < 0)
+            return -1;
+    }
+    c->us[COST_TIER] = median(values, ROUNDS);
     return 0;
 }
 
@@ -412,6 +427,8 @@ static int measure_keys(struct cost *c)
         rc = measure_pick(c, EVICT_LRU, &c->us[COST_PICK_LRU]);
     if (!rc)
         rc = measure_pick(c, EVICT_S3FIFO, &c->us[COST_PICK_S3FIFO]);
+    if (!rc)
+        rc = measure_tier(c);
     if (!rc)
         rc = measure_evict(c, &c->us[COST_EVICT]);
     if (!rc)

@@ -38,6 +38,7 @@ tools_l2bench_SOURCES = \
 	tools/bench_row.c \
 	tools/bench_side.c \
 	tools/bench_small.c \
+	tools/bench_tier.c \
 	tools/l2bench.c
 tools_l2bench_LDADD = $(L2FS_LIBS)
 
