@@ -230,7 +230,9 @@ START_TEST(a_removal_that_hangs_does_not_hold_up_the_end)
 {
     uint64_t began;
 
-    begin(FAULTY("{\"op\":\"remove\",\"action\":\"delay\",\"delay\":\"300s\"}"));
+    begin("[{\"type\":\"fault\",\"inner\":{\"type\":\"mock\",\"max_size_gb\":" CAP
+          ",\"mock_bandwidth_gb\":100},\"rules\":[{\"op\":\"remove\",\"action\":\"delay\","
+          "\"delay\":\"300s\"}]}]");
     put_many(0, 13);
     began = clock_now();
     vfsrig_stop(&r);
