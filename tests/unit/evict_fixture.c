@@ -85,6 +85,18 @@ void wait_gone(const char *name)
     ck_assert_msg(wait_for(no_such_name, (void *)name, 20 * NSEC_PER_SEC), "%s stays", name);
 }
 
+static bool in_no_tier(void *arg)
+{
+    const struct dentry *d = ns_find(r.fs->ns, r.fs->ns->root, arg);
+
+    return !d || !d->inode->tiers;
+}
+
+void wait_left(const char *name)
+{
+    ck_assert_msg(wait_for(in_no_tier, (void *)name, 20 * NSEC_PER_SEC), "%s stays", name);
+}
+
 unsigned count_names(unsigned n)
 {
     unsigned there = 0;

@@ -21,6 +21,7 @@ void touch(const char *name, unsigned seed); /* used, as put leaves it */
 uint64_t used_bytes(size_t slot);
 void wait_below(uint64_t bytes); /* in slot 0; fails the test after 20 s */
 void wait_gone(const char *name);
+void wait_left(const char *name); /* no tier has it any more; in the root */
 unsigned count_names(unsigned n); /* of k00 to k(n-1) */
 size_t ranks(const char *name);   /* orders of leaving that it stands in */
 void set(size_t slot, const char *name, const char *value);

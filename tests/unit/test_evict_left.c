@@ -45,7 +45,7 @@ START_TEST(who_asks_gives_room_first)
     lock(&r.fs->ns->lock);
     evict_ctl_ask_locked(r.fs, 0, 2 * MIB, dir->tenant); /* d is far below its share */
     unlock(&r.fs->ns->lock);
-    wait_below(11 * MIB);
+    wait_gone("k02"); /* the last of five */
     ck_assert_int_eq(vfsrig_check(&r, "d/0", MIB, 0), -ENOENT);
     ck_assert_int_eq(vfsrig_check(&r, "d/1", MIB, 1), -ENOENT);
     ck_assert_uint_eq(count_names(13), 10);
@@ -85,7 +85,7 @@ static void make_resident(struct vfsrig *rig)
         ck_assert_int_eq(vfsrig_put(rig, name_of(i), MIB, i), 0);
         vfsrig_wait_stored(rig);
     }
-    wait_below(11 * MIB);
+    wait_left("k02");
     ck_assert_uint_eq(vfsrig_find(rig, "k00")->tiers, 0);
 }
 
