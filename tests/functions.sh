@@ -49,6 +49,11 @@ not_mounted() { ! is_mounted "$1"; }
 
 # l2_pid DIR: the daemon that l2_mount started last for DIR.
 l2_pid() { awk -v d="$1" '$1 == d { pid = $2 } END { if (pid) print pid }' "$l2_mounts"; }
+# l2_fds DIR: what its daemon has open, sorted, but for what is made at first use and kept: each FUSE worker has
+# a connection of its own, each thread of the fs adapter an io_uring.
+l2_fds() {
+    find "/proc/$(l2_pid "$1")/fd" -mindepth 1 ! -lname /dev/fuse ! -lname '*io_uring*' -printf '%l\n' | sort
+}
 # l2_daemons DIR: the running daemons that serve DIR, as their lock files say. (Neither ps nor pgrep is used
 # here: both hang when any process of the machine is stuck.)
 l2_daemons() {

@@ -86,8 +86,9 @@ assert_eq "$(wc -l <"$WORK/.err")" 1
 
 say "cost of a key, without a mount"
 "$bench" --cost 10000 --json >cost
-assert_eq "$(python3 -c 'import json; r = json.load(open("cost")); print(len(r), all(v > 0 for v in r[0].values()))')" \
-    "1 True"
+# pass-over is a difference of two costs, and may be below zero on a busy machine.
+assert_eq "$(jq '[length, ([.[0] | to_entries[] | select(.key != "pass-over") | .value > 0] | all)] | join(" ")' cost)" \
+    '"1 true"'
 
 say "a signal ends it, and nothing is left"
 "$bench" "$mnt" --size 64K --files 1 --rounds 1000000 >out 2>err &

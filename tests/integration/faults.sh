@@ -24,10 +24,6 @@ inner() {
 }
 
 status() { jq -r "$1" "$mnt/.l2fs/status"; }
-# Each FUSE worker has a connection of its own, each thread of the adapter an io_uring: made at first use and kept.
-fds() {
-    find "/proc/$(l2_pid "$mnt")/fd" -mindepth 1 ! -lname /dev/fuse ! -lname '*io_uring*' -printf '%l\n' | sort >"$WORK/$1"
-}
 rss_kb() { awk '/^VmRSS/ { print $2 }' "/proc/$(l2_pid "$mnt")/status"; }
 staging_files() { find "$(status .l1.staging)/o" -type f | wc -l; }
 
@@ -51,7 +47,7 @@ begin() {
     echo warm >"$mnt/warm"
     cat "$mnt/warm" >/dev/null
     status .uptime_s >/dev/null
-    fds before
+    l2_fds "$mnt" >"$WORK/before"
 }
 
 # settle NAME: lets what never completes go, and sees that nothing is left.
@@ -62,7 +58,7 @@ settle() {
     for tier in $(status '.tiers[].name'); do
         assert_eq "$(jq -r .locked "$mnt/.l2fs/adapters/$tier/usage")" 0 "$1: keys locked in $tier"
     done
-    fds after
+    l2_fds "$mnt" >"$WORK/after"
     comm -13 "$WORK/before" "$WORK/after" >"$WORK/more"
     [ ! -s "$WORK/more" ] || fail "$1: descriptors that were not open before: $(cat "$WORK/more")"
     "$soak" -c -l 20 "$mnt" >"$WORK/.said" || fail "$1: $(cat "$WORK/.said")"

@@ -140,11 +140,11 @@ rounds() {
     done
 }
 rounds 5
-fds=$(ls "/proc/$pid/fd" | wc -l)
+fds=$(l2_fds "$MNT" | wc -l)
 threads=$(ls "/proc/$pid/task" | wc -l)
 memory=$(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status")
 rounds 100
-assert_eq "$(ls "/proc/$pid/fd" | wc -l)" "$fds" "descriptors"
+assert_eq "$(l2_fds "$MNT" | wc -l)" "$fds" "descriptors"
 more=$(($(ls "/proc/$pid/task" | wc -l) - threads))
 [ "$more" -lt 10 ] || fail "$more more threads" # FUSE workers come and go
 grown=$(($(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status") - memory))

@@ -100,8 +100,7 @@ EOF
 
 stored() { [ "$(attr "$1" user.l2fs.store)" = fault=stored ]; }
 staging=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["l1"]["staging"])' "$MNT/.l2fs/status")
-# Each thread of the session has a descriptor of its own of /dev/fuse, and they come and go.
-fds() { find "/proc/$pid/fd" -mindepth 1 -exec readlink {} + | grep -vc '^/dev/fuse'; }
+fds() { l2_fds "$MNT" | wc -l; }
 staged() { find "$staging" -type f | wc -l; }
 # at_rest: everything is evicted; L1 holds nothing
 at_rest() {
