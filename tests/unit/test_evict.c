@@ -269,13 +269,14 @@ START_TEST(soft_pin_ends)
 
     start(EVICT_LRU, 0.5, 0.25);
     put_many("p", 0, 1);
-    pin("p0", "soft=300ms");
+    pin("p0", "soft=1h");
     put_many("k", 0, 4);
     for (int i = 0; i < 4; i++)
         pin((char[]){'k', (char)('0' + i), 0}, "hard");
     ck_assert_int_eq(set(CONFIG, "user.l2fs.l1_watermark", "0.05"), 0);
     settle();
     ck_assert(resident("p0"));
+    pin("p0", "soft=300ms");
     while (resident("p0")) {
         ck_assert(clock_now() < deadline);
         pass_barrier();

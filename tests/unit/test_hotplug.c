@@ -15,7 +15,8 @@
 #define DIR_SPEC "{\"type\":\"fs\",\"base_path\":\"%s/%s\"}"
 #define STUCK                                                                                      \
     "{\"type\":\"fault\",\"inner\":{\"type\":\"mock\",\"max_size_gb\":1,"                          \
-    "\"mock_bandwidth_gb\":8},\"rules\":[{\"op\":\"%s\",\"action\":\"never\"}]}"
+    "\"mock_bandwidth_gb\":8},\"release\":\"%s/release\","                                         \
+    "\"rules\":[{\"op\":\"store\",\"action\":\"never\"}]}"
 #define SECONDS(n) ((n)*NSEC_PER_SEC)
 
 /* --- an instance, and what is done to it --- */
@@ -408,7 +409,7 @@ START_TEST(stuck_stores_are_left_behind)
     struct vfsrig r;
 
     begin(&r);
-    snprintf(spec, sizeof(spec), STUCK, "store");
+    snprintf(spec, sizeof(spec), STUCK, r.dir);
     ck_assert_int_eq(add(&r, spec), 0);
     for (unsigned i = 0; i < 10; i++) {
         char key[16];
@@ -432,6 +433,29 @@ START_TEST(stuck_stores_are_left_behind)
 }
 END_TEST
 
+static void wait_submitted(struct vfsrig *r, const char *tier)
+{
+    uint64_t deadline = clock_deadline(SECONDS(30));
+    char labels[64];
+
+    snprintf(labels, sizeof(labels), "adapter=\"%s\",op=\"store\"", tier);
+    while (!metric_value(metrics_counter(r->fs->metrics, "l2fs_tier_submitted", "", labels))) {
+        ck_assert_msg(clock_now() < deadline, "%s was never asked to store", tier);
+        poll(NULL, 0, 1);
+    }
+}
+
+static void let_go(struct vfsrig *r)
+{
+    char path[128];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/release", r->dir);
+    fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+}
+
 struct remover {
     struct vfsrig *r;
     pthread_t thread;
@@ -442,7 +466,7 @@ static void *run_remover(void *arg)
 {
     struct remover *m = arg;
 
-    m->rc = remove_adapter(m->r, "fault.1 timeout=2s");
+    m->rc = remove_adapter(m->r, "fault.1 timeout=30s");
     return NULL;
 }
 
@@ -453,15 +477,17 @@ START_TEST(a_second_removal_is_told_so)
     struct vfsrig r;
 
     begin(&r);
-    snprintf(spec, sizeof(spec), STUCK, "store");
+    snprintf(spec, sizeof(spec), STUCK, r.dir);
     ck_assert_int_eq(add(&r, spec), 0);
     ck_assert_int_eq(vfsrig_put(&r, "key", SIZE, 1), 0);
+    wait_submitted(&r, "fault.1"); /* so that there is something to drain */
     m.r = &r;
     ck_assert_int_eq(pthread_create(&m.thread, NULL, run_remover, &m), 0);
     while (tiers_state(&r.fs->tiers, 1) == TIER_ACTIVE)
         poll(NULL, 0, 1);
     ck_assert_int_eq(remove_adapter(&r, "fault.1"), -EALREADY);
     ck_assert_int_eq(vfsrig_put(&r, "later", SIZE, 2), 0); /* goes nowhere near it */
+    let_go(&r);
     ck_assert_int_eq(pthread_join(m.thread, NULL), 0);
     ck_assert_int_eq(m.rc, 0);
     vfsrig_wait_stored(&r);

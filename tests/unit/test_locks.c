@@ -219,11 +219,37 @@ START_TEST(a_thread_is_shown_as_its_process)
 }
 END_TEST
 
-/* The object is loaded from, or stored in, a tier that takes its time. */
-#define SLOW(op)                                                                                   \
+/* The object is loaded from, or stored in, a tier that answers when it is let go. */
+#define HELD                                                                                       \
     "[{\"type\":\"fault\",\"inner\":{\"type\":\"mock\",\"max_size_gb\":1,"                         \
-    "\"mock_bandwidth_gb\":8},\"rules\":[{\"op\":\"" op                                            \
-    "\",\"action\":\"delay\",\"delay\":\"1s\"}]}]"
+    "\"mock_bandwidth_gb\":8},\"release\":\"%s\",\"rules\":[{\"op\":\"%s\",\"action\":\"never\"}]" \
+    "}]"
+
+static char release[64];
+
+static void open_held(const char *op)
+{
+    char spec[512];
+
+    snprintf(release, sizeof(release), "/dev/shm/l2fs-locks-%d", (int)getpid());
+    unlink(release);
+    snprintf(spec, sizeof(spec), HELD, release, op);
+    core_open(&r, spec);
+}
+
+static void let_go(void)
+{
+    int fd = open(release, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+}
+
+static void close_held(void)
+{
+    core_close(&r);
+    unlink(release);
+}
 
 static void wait_state(const char *state)
 {
@@ -232,10 +258,10 @@ static void wait_state(const char *state)
 
 START_TEST(locks_in_tiers_come_and_go)
 {
-    uint64_t deadline = clock_deadline(10 * NSEC_PER_SEC);
+    uint64_t deadline = clock_deadline(30 * NSEC_PER_SEC);
     json_int_t n = 0;
 
-    core_open(&r, SLOW("load"));
+    open_held("load");
     core_write(&r, "key", "0123456789", 10);
     core_wait_attr(&r, "key", "user.l2fs.store", "fault=stored");
     ck_assert_int_eq(number(lock_of("key"), "l2", "fault", "locks"), -1);
@@ -251,12 +277,13 @@ START_TEST(locks_in_tiers_come_and_go)
     ck_assert_int_gt(n, 1000);
     ck_assert_int_le(n, (json_int_t)(r.cfg.load_timeout / NSEC_PER_MSEC));
     ck_assert_int_eq(number(locks_in_status(), "l2", "fault", NULL), 1);
+    let_go();
     wait_state("resident");
     while (n != -1 && clock_now() < deadline)
         n = number(lock_of("key"), "l2", "fault", "locks");
     ck_assert_int_eq(n, -1);
     ck_assert_int_eq(number(locks_in_status(), "l2", "fault", NULL), 0);
-    core_close(&r);
+    close_held();
 }
 END_TEST
 
@@ -273,34 +300,38 @@ static size_t storing(void)
 
 START_TEST(stores_come_and_go)
 {
-    uint64_t deadline = clock_deadline(10 * NSEC_PER_SEC);
+    uint64_t deadline = clock_deadline(30 * NSEC_PER_SEC);
     size_t n = 0;
 
-    core_open(&r, SLOW("store"));
+    open_held("store");
     core_write(&r, "key", "0123456789", 10);
     while (n != 1 && clock_now() < deadline)
         n = storing();
     ck_assert_uint_eq(n, 1);
+    let_go();
     core_wait_attr(&r, "key", "user.l2fs.store", "fault=stored");
-    ck_assert_uint_eq(storing(), 0);
-    core_close(&r);
+    while (n && clock_now() < deadline)
+        n = storing();
+    ck_assert_uint_eq(n, 0);
+    close_held();
 }
 END_TEST
 
 START_TEST(pins_of_an_instance)
 {
     static char data[3 * MIB];
-    uint64_t deadline = clock_deadline(10 * NSEC_PER_SEC);
+    uint64_t deadline = clock_deadline(30 * NSEC_PER_SEC);
 
     core_open(&r, CORE_MOCK);
     r.fs->locks.n.pin_limit = 5 * MIB;
     for (int i = 0; i < 3; i++)
         core_write(&r, (const char *[]){"a", "b", "c"}[i], data, sizeof(data) - (size_t)i * MIB);
     ck_assert_int_eq(core_set(&r, "a", PIN, "hard"), 0);
-    ck_assert_int_eq(core_set(&r, "b", PIN, "soft=100ms"), 0);
+    ck_assert_int_eq(core_set(&r, "b", PIN, "soft=1h"), 0);
     ck_assert_int_eq(core_set(&r, "c", PIN, "hard"), -ENOSPC);
     ck_assert_int_eq(number(locks_in_status(), "pins", "limit", NULL), 5 * (json_int_t)MIB);
     ck_assert_int_eq(number(locks_in_status(), "pins", "hard", "bytes"), 3 * (json_int_t)MIB);
+    ck_assert_int_eq(core_set(&r, "b", PIN, "soft=100ms"), 0);
     while (core_set(&r, "c", PIN, "hard")) /* when the lease of b has ended */
         ck_assert(clock_now() < deadline);
     ck_assert_int_eq(number(locks_in_status(), "pins", "soft", "files"), 0);

@@ -13,13 +13,14 @@
 #include "vfsrig.h"
 
 #define MOCK "{\"type\":\"mock\",\"max_size_gb\":1,\"mock_bandwidth_gb\":1000}"
-#define SLOW_MOCK "{\"type\":\"mock\",\"max_size_gb\":1,\"mock_bandwidth_gb\":0.02}"
+#define SLOW_MOCK "{\"type\":\"mock\",\"max_size_gb\":1,\"mock_bandwidth_gb\":0.01}"
 #define FAULT(rules)                                                                               \
     "{\"type\":\"fault\",\"inner\":" MOCK ",\"release\":\"@\",\"rules\":[" rules "]}"
 #define FAILS FAULT("{\"op\":\"store\",\"action\":\"fail\",\"errno\":\"EIO\"}")
 #define FAILS_ONCE FAULT("{\"op\":\"store\",\"action\":\"fail\",\"errno\":\"EIO\",\"count\":1}")
 #define NEVER FAULT("{\"op\":\"store\",\"action\":\"never\"}")
-#define WAIT_MS 20000
+#define WAIT_MS 30000
+#define SOON (2 * NSEC_PER_SEC) /* tiers that answer do so earlier on a busy machine, too */
 
 static struct vfsrig r;
 static char release[64];
@@ -242,9 +243,9 @@ START_TEST(a_refused_submit_leaves_no_lock)
 {
     begin("[" FAULT("{\"op\":\"store\",\"action\":\"refuse\",\"count\":1}") "]");
     ck_assert_int_eq(vfsrig_put(&r, "k", 1000, 1), 0);
-    UNTIL(attr_is("k", "fault=failed") && no_locks("k"));
+    UNTIL((attr_is("k", "fault=failed") && no_locks("k")) || submitted("fault") > 1); /* again */
     UNTIL(attr_is("k", "fault=stored"));
-    ck_assert(no_locks("k"));
+    UNTIL(no_locks("k"));
     ck_assert_int_eq(vfsrig_evict(&r, "k"), 0);
     end();
 }
@@ -256,7 +257,7 @@ START_TEST(only_the_tier_that_failed_is_tried_again)
 {
     begin("[" MOCK "," FAILS_ONCE "]");
     ck_assert_int_eq(vfsrig_put(&r, "k", 1000, 1), 0);
-    UNTIL(attr_is("k", "mock=stored,fault.1=failed"));
+    UNTIL(attr_is("k", "mock=stored,fault.1=failed") || submitted("fault.1") == 2);
     UNTIL(attr_is("k", "mock=stored,fault.1=stored"));
     ck_assert_int_eq(submitted("mock"), 1);
     ck_assert_int_eq(submitted("fault.1"), 2);
@@ -280,7 +281,7 @@ START_TEST(after_the_limit_it_stays_in_l1_until_asked)
     lock(&r.fs->ns->lock);
     ck_assert_int_eq(evict_one_locked(r.fs, inode->object, CAUSE_ASKED), -EBUSY);
     unlock(&r.fs->ns->lock);
-    ck_assert(no_locks("k"));
+    UNTIL(no_locks("k"));
     retry("k");
     UNTIL(attr_is("k", "fault=stored"));
     ck_assert_uint_eq(stores().given_up, 0);
@@ -350,7 +351,7 @@ START_TEST(a_tier_that_fails_does_not_fill_l1)
 
     init("[" FAILS "," MOCK "]");
     r.cfg.l1 = 16 * MIB;
-    r.cfg.space_wait = 2 * NSEC_PER_SEC;
+    r.cfg.space_wait = 15 * NSEC_PER_SEC;
     vfsrig_start(&r);
     for (unsigned i = 0; i < 160; i++) {
         snprintf(name, sizeof(name), "k%u", i);
@@ -388,7 +389,7 @@ END_TEST
 START_TEST(a_newer_store_comes_after_the_overdue_one)
 {
     init("[" FAULT("{\"op\":\"store\",\"action\":\"never\",\"count\":1}") "]");
-    r.cfg.store_timeout = 200 * NSEC_PER_MSEC;
+    r.cfg.store_timeout = SOON;
     vfsrig_start(&r);
     ck_assert_int_eq(vfsrig_put(&r, "k", 1000, 1), 0);
     UNTIL(attr_is("k", "fault=failed"));
@@ -408,14 +409,14 @@ END_TEST
 START_TEST(what_came_late_counts)
 {
     init("[" NEVER "," MOCK "]");
-    r.cfg.store_timeout = 200 * NSEC_PER_MSEC;
+    r.cfg.store_timeout = SOON;
     vfsrig_start(&r);
     ck_assert_int_eq(vfsrig_put(&r, "k", 1000, 1), 0);
     UNTIL(attr_is("k", "fault=failed,mock.1=stored"));
     vfsrig_wait_stored(&r);
     let_go();
     UNTIL(attr_is("k", "fault=stored,mock.1=stored"));
-    ck_assert(no_locks("k"));
+    UNTIL(no_locks("k"));
     end();
 }
 END_TEST
@@ -425,7 +426,7 @@ START_TEST(an_overdue_store_keeps_its_bytes_unchanged)
     struct handle *h;
 
     init("[" NEVER "," MOCK "]");
-    r.cfg.store_timeout = 200 * NSEC_PER_MSEC;
+    r.cfg.store_timeout = SOON;
     vfsrig_start(&r);
     ck_assert_int_eq(vfsrig_put(&r, "k", 1000, 1), 0);
     vfsrig_wait_stored(&r);
@@ -469,7 +470,7 @@ END_TEST
 START_TEST(a_rename_over_a_key_that_hangs_is_refused)
 {
     init("[" FAULT("{\"op\":\"store\",\"key\":\"b\",\"action\":\"never\"}") "]");
-    r.cfg.store_timeout = 200 * NSEC_PER_MSEC;
+    r.cfg.store_timeout = SOON;
     r.cfg.drain_timeout = NSEC_PER_SEC;
     vfsrig_start(&r);
     ck_assert_int_eq(vfsrig_put(&r, "a", 1000, 1), 0);
@@ -492,7 +493,7 @@ START_TEST(the_status_says_who_is_stalled)
     json_t *status, *tier;
 
     init("[" MOCK "," NEVER "]");
-    r.cfg.store_timeout = 100 * NSEC_PER_MSEC;
+    r.cfg.store_timeout = SOON;
     vfsrig_start(&r);
     for (unsigned i = 0; i < 12; i++) {
         snprintf(name, sizeof(name), "d%u", i);
@@ -526,7 +527,7 @@ START_TEST(the_end_does_not_wait_for_a_stuck_tier)
     ck_assert_int_eq(vfsrig_put(&r, "k", 1000, 1), 0);
     began = clock_now();
     vfsrig_stop(&r);
-    ck_assert_uint_lt(clock_now() - began, 5 * NSEC_PER_SEC);
+    ck_assert_uint_lt(clock_now() - began, 15 * NSEC_PER_SEC);
     let_go();
     vfsrig_start(&r); /* takes it over */
     ck_assert_int_eq(vfsrig_check(&r, "k", 1000, 1), 0);
@@ -575,7 +576,7 @@ START_TEST(writers_faster_than_the_tier_wait)
 
     init("[" SLOW_MOCK "]");
     r.cfg.l1 = 8 * MIB;
-    r.cfg.space_wait = 300 * NSEC_PER_MSEC; /* of no progress; all of it takes seconds */
+    r.cfg.space_wait = 3 * NSEC_PER_SEC; /* of no progress; all of it takes twice that */
     vfsrig_start(&r);
     for (unsigned i = 0; i < 64; i++) {
         snprintf(name, sizeof(name), "k%u", i);
@@ -740,7 +741,7 @@ START_TEST(demote_lets_writers_go_on)
     char name[16];
 
     begin_demote();
-    r.cfg.space_wait = 2 * NSEC_PER_SEC;
+    r.cfg.space_wait = 15 * NSEC_PER_SEC;
     vfsrig_start(&r);
     for (unsigned i = 0; i < 160; i++) {
         snprintf(name, sizeof(name), "k%u", i);

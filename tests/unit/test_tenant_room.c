@@ -97,7 +97,7 @@ END_TEST
 static void setup_cache(void)
 {
     vfsrig_init(&r, CACHE);
-    r.cfg.space_wait = NSEC_PER_SEC;
+    r.cfg.space_wait = 20 * NSEC_PER_SEC;
     vfsrig_start(&r);
     ck_assert_int_eq(vfsrig_mkdir(&r, "alice"), 0);
     ck_assert_int_eq(vfsrig_mkdir(&r, "bob"), 0);
@@ -173,11 +173,13 @@ START_TEST(nothing_may_leave)
 {
     struct handle *h;
 
+    r.cfg.space_wait = NSEC_PER_SEC;
     ck_assert_int_eq(set_quota("alice", "2M"), 0);
     put_many("alice", 1, MIB + MIB / 2);
     ck_assert_int_eq(vfsrig_open(&r, "alice/0", O_RDONLY, &h), 0);
     ck_assert_int_eq(vfsrig_put(&r, "alice/1", 10, 1), -EDQUOT); /* after space_wait */
     vfsrig_close(&r, h);
+    r.cfg.space_wait = 20 * NSEC_PER_SEC;
     ck_assert_int_eq(vfsrig_put(&r, "alice/1", 10, 1), 0);
     ck_assert_ptr_null(vfsrig_find(&r, "alice/0"));
     ck_assert_int_eq(vfsrig_truncate(&r, "alice/1", 3 * MIB), -EDQUOT); /* never fits */
@@ -186,7 +188,7 @@ END_TEST
 
 START_TEST(one_that_overran_is_followed_by_eviction)
 {
-    uint64_t deadline = clock_deadline(10 * NSEC_PER_SEC);
+    uint64_t deadline = clock_deadline(30 * NSEC_PER_SEC);
 
     ck_assert_int_eq(set_quota("alice", "4M"), 0);
     put_many("alice", 3, MIB);
@@ -265,6 +267,7 @@ START_TEST(all_at_once)
     pthread_t writer[4], mover;
     int stop = 0;
 
+    r.cfg.space_wait = NSEC_PER_SEC;
     ck_assert_int_eq(set_quota("alice", "4M"), 0);
     ck_assert_int_eq(vfsrig_mkdir(&r, "alice/moving"), 0);
     put_many("alice/moving", 4, 100 * KIB);
