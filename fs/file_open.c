@@ -176,8 +176,19 @@ static int open_removed_locked(const struct object *o)
     return o && (o->opens || (o->published && o->staging_id)) ? 0 : -ESTALE;
 }
 
+/* Once only: who reaches it by a name that it has, or by none, comes back with it. */
+static bool must_look_again_locked(const struct handle *h)
+{
+    bool doubted = h->write && h->inode->doubted;
+
+    h->inode->doubted &= !doubted;
+    return doubted;
+}
+
 int file_open_locked(struct l2fs *fs, struct handle *h, const struct caller *c, struct waiter *w)
 {
+    if (must_look_again_locked(h))
+        return -ESTALE;
     switch (h->inode->state) {
     case STATE_WRITING: return open_writing_locked(fs, h, c, w);
     case STATE_RESIDENT: return open_resident_locked(fs, h, w);

@@ -98,15 +98,23 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 static void do_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct front *f = front_of(req);
+    struct inode *dir = inode_of(f, parent);
+    int rc = vfs_unlink(f->fs, dir, name);
 
-    reply_status(req, vfs_unlink(f->fs, inode_of(f, parent), name));
+    if (rc && rc != -ENOENT) /* it may be gone here, and the kernel would keep it */
+        notifier_gone(f, dir, name, NULL);
+    reply_status(req, rc);
 }
 
 static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct front *f = front_of(req);
+    struct inode *dir = inode_of(f, parent);
+    int rc = vfs_rmdir(f->fs, dir, name);
 
-    reply_status(req, vfs_rmdir(f->fs, inode_of(f, parent), name));
+    if (rc == -EIO || rc == -ETIMEDOUT)
+        notifier_gone(f, dir, name, NULL);
+    reply_status(req, rc);
 }
 
 static void do_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
@@ -210,6 +218,9 @@ static void do_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t dir, const char *
 struct rename_request {
     struct request r;
     struct inode *sync;
+    struct inode *from_dir, *to_dir;
+    char *to;
+    char from[]; /* then `to` */
 };
 
 static int rename_call(struct request *r)
@@ -219,12 +230,19 @@ static int rename_call(struct request *r)
     return vfs_fsync(r->p.front->fs, n->sync, &r->p.w);
 }
 
-/* The new name is there whatever comes: EIO and EINTR make the kernel look again. */
+/* The new name is there whatever comes, but the kernel keeps what it knows when the answer is an error
+ * other than EINTR: it is told to look again, and a writer who comes before that is sent back. */
 static void rename_reply(struct request *r, int rc)
 {
     struct rename_request *n = container_of(r, struct rename_request, r);
+    struct front *f = r->p.front;
 
-    vfs_put(r->p.front->fs, n->sync);
+    if (rc) {
+        vfs_doubt(f->fs, n->sync);
+        notifier_gone(f, n->from_dir, n->from, NULL);
+        notifier_gone(f, n->to_dir, n->to, NULL);
+    }
+    vfs_put(f->fs, n->sync);
     request_reply_status(r, rc && rc != -EINTR && rc != -ENOTCONN ? -EIO : rc);
 }
 
@@ -247,12 +265,16 @@ static void do_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
         reply_status(req, rc);
         return;
     }
-    n = request_create(req, &rename_op, sizeof(*n));
+    n = request_create(req, &rename_op, sizeof(*n) + strlen(name) + strlen(newname) + 2);
     if (!n) {
         vfs_put(f->fs, sync);
         return;
     }
     n->sync = sync;
+    n->from_dir = args.from_dir;
+    n->to_dir = args.to_dir;
+    n->to = stpcpy(n->from, name) + 1;
+    strcpy(n->to, newname);
     request_run(&n->r);
 }
 

@@ -170,6 +170,7 @@ void file_unlink_locked(struct l2fs *fs, struct dentry *d, bool keep_record)
         wake_locked(fs, &o->waiters, 0);
     }
     inode->tiers = 0;
+    inode->doubted = true;
     tenant_note_locked(fs, inode);
     state_move(&inode->state, STATE_DISCARDED);
     file_settle_locked(fs, inode);

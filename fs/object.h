@@ -76,7 +76,8 @@ struct inode {
     uint32_t busy;  /* operations that hold a pointer outside the lock */
     uint8_t state;  /* enum state; files only */
     bool has_crc;
-    bool stale; /* some tier may hold another version of it */
+    bool stale;   /* some tier may hold another version of it */
+    bool doubted; /* the kernel may know it by a name it lost: the next writer must look again */
 };
 
 struct object {

@@ -310,3 +310,9 @@ void vfs_put(struct l2fs *fs, struct inode *inode)
     inode->busy--;
     file_settle_locked(fs, inode);
 }
+
+void vfs_doubt(struct l2fs *fs, struct inode *inode)
+{
+    LOCKED_SCOPE(&fs->ns->lock);
+    inode->doubted = true;
+}

@@ -77,6 +77,8 @@ struct vfs_rename {
  * after vfs_fsync of it, then vfs_put it. */
 int vfs_rename(struct l2fs *fs, const struct vfs_rename *r, struct inode **sync);
 void vfs_put(struct l2fs *fs, struct inode *inode);
+/* That rename fails: the kernel keeps the old name, and the next writer must look names up again. */
+void vfs_doubt(struct l2fs *fs, struct inode *inode);
 
 int vfs_open(struct l2fs *fs, struct inode *inode, int flags, const struct caller *c,
              struct waiter *w, struct handle **out);
