@@ -330,7 +330,9 @@ static int take_lookup(struct fault_job *t)
     if (err)
         return err;
     for (size_t k = 0; k < t->n; k++) {
-        t->job.errors[t->index[k]] = bitmap_test(found, k) ? 0 : -ENOENT;
+        int missing = t->sizes[k] == L2_LOOKUP_FAILED ? -EIO : -ENOENT;
+
+        t->job.errors[t->index[k]] = bitmap_test(found, k) ? 0 : missing;
         t->job.sizes[t->index[k]] = t->sizes[k];
     }
     bitmap_destroy(found);

@@ -69,7 +69,8 @@ struct adapter_ops {
     int (*pop_stored)(struct adapter *a, struct l2_store_result *out);
 
     l2_task (*submit_lookup_and_lock)(struct adapter *a, const char *const *keys, size_t n);
-    /* 0: bit i = keys[i] is there and its lock count went up by one; sizes[i] is its size. The
+    /* 0: bit i = keys[i] is there and its lock count went up by one; sizes[i] is its size. Without
+     * the bit, sizes[i] is L2_LOOKUP_FAILED when nothing is known, else the key is not there. The
      * bitmap goes to the caller, `sizes` has room for n. -EAGAIN: pending. -ENOENT: unknown task
      * or already handed out. */
     int (*query_lookup)(struct adapter *a, l2_task task, struct bitmap **found, uint64_t *sizes);

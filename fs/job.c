@@ -202,7 +202,8 @@ int jobs_query_lookup(struct jobs *s, l2_task task, struct bitmap **found, uint6
 
     if (err)
         return err;
-    memcpy(sizes, j->sizes, j->n * sizeof(*sizes));
+    for (size_t i = 0; i < j->n; i++)
+        sizes[i] = j->errors[i] && j->errors[i] != -ENOENT ? L2_LOOKUP_FAILED : j->sizes[i];
     job_destroy(j);
     return 0;
 }

@@ -9,6 +9,9 @@
 /* Positive; unique within one adapter and one family, growing. */
 typedef int64_t l2_task;
 
+/* As the size of a key that a lookup did not find: it failed, so the key may well be there. */
+#define L2_LOOKUP_FAILED UINT64_MAX
+
 /* What a local file system would keep beside the bytes. */
 struct l2_attr {
     uint32_t mode; /* permission bits and S_IFREG or S_IFDIR */

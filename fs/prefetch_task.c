@@ -208,6 +208,8 @@ static void hand_out(struct prefetch_source *s, struct prefetch_task *t, int err
 
         if (!err && !bitmap_test(bits, i))
             error = t->errors && t->errors[i] ? t->errors[i] : -ENOENT;
+        if (error == -ENOENT && t->sizes && t->sizes[i] == L2_LOOKUP_FAILED)
+            error = -EIO;
         hand_out_key(s, t, i, error);
     }
     t->request = NULL;

@@ -124,6 +124,24 @@ START_TEST(fail_lookup_takes_no_lock)
 }
 END_TEST
 
+/* Not found and not known are told apart: what may be there must not be forgotten. */
+START_TEST(fail_lookup_is_no_miss)
+{
+    const char *keys[] = {"k", "absent"};
+    uint64_t sizes[2];
+    struct bitmap *found;
+
+    open_rules("{\"op\": \"lookup\", \"key\": \"k\", \"action\": \"fail\"}");
+    ck_assert_int_eq(store("k"), 0);
+    found = rig_wait_lookup(&rig, rig_submit_lookup(&rig, keys, 2), sizes);
+    ck_assert_uint_eq(bitmap_popcount(found), 0);
+    ck_assert_uint_eq(sizes[0], L2_LOOKUP_FAILED);
+    ck_assert_uint_ne(sizes[1], L2_LOOKUP_FAILED);
+    bitmap_destroy(found);
+    rig_close(&rig);
+}
+END_TEST
+
 START_TEST(fail_load)
 {
     open_rules("{\"op\": \"load\", \"action\": \"fail\", \"errno\": \"ETIMEDOUT\"}");
@@ -354,6 +372,7 @@ int main(void)
         fail_store,
         fail_one_key_of_a_task,
         fail_lookup_takes_no_lock,
+        fail_lookup_is_no_miss,
         fail_load,
         fail_remove_and_rename,
         after_and_count,
