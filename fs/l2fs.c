@@ -298,6 +298,7 @@ void l2fs_describe(struct l2fs *fs, struct text *out)
 {
     char l1[32];
 
+    LOCKED_SCOPE(&fs->ns->lock); /* an adapter may be joining already */
     text_printf(out, "l1 %s, %zu keys found in L2, %zu taken over from a daemon that died",
                 units_format_size(fs->cfg->l1, l1, sizeof(l1)), fs->found, fs->adopted);
 }

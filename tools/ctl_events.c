@@ -70,7 +70,9 @@ static int read_lines(const struct wanted *w, int fd)
         }
     }
     if (n < 0)
-        return ctl_fail("events: %s", errno == ENOTCONN ? "the daemon is gone" : strerror(errno));
+        return ctl_fail("events: %s", errno == ENOTCONN || errno == ECONNABORTED
+                                          ? "the daemon is gone"
+                                          : strerror(errno));
     return CTL_OK;
 }
 

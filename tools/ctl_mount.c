@@ -35,6 +35,7 @@ int ctl_complain(const char *path, int error)
     case ENODATA:
     case EOPNOTSUPP: ctl_fail("%s is not on an l2fs mount", path); return CTL_MISSING;
     case ENOTCONN:
+    case ECONNABORTED: /* it went while it was asked */
         ctl_fail("%s: the daemon of this mount is gone; mount again", path);
         return CTL_MISSING;
     case EINVAL: return ctl_fail("%s: not allowed; the log of the daemon says what is", path);

@@ -149,7 +149,10 @@ more=$(($(ls "/proc/$pid/task" | wc -l) - threads))
 [ "$more" -lt 10 ] || fail "$more more threads" # FUSE workers come and go
 grown=$(($(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status") - memory))
 say "anonymous memory grew by $grown KiB in 100 rounds"
-[ "$grown" -lt 8192 ] || fail "memory grew by $grown KiB"
+case ${L2FS_VARIANT:-} in
+asan | tsan) ;; # they keep what is freed for a while, and see leaks themselves
+*) [ "$grown" -lt 8192 ] || fail "memory grew by $grown KiB" ;;
+esac
 assert_eq "$(grep -c 'adapter="fs.1"' "$MNT/.l2fs/metrics")" "$(grep -c 'adapter=' "$MNT/.l2fs/metrics")"
 assert_same "$MNT/k2" "$WORK/k1"
 
