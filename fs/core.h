@@ -103,6 +103,7 @@ int file_disk_tier(
 int file_begin_locked(struct l2fs *fs, struct inode *inode, uint64_t expected);
 void file_refresh_locked(struct l2fs *fs, struct inode *inode);            /* size, blocks, mtime */
 void file_record_locked(struct l2fs *fs, struct object *o, uint32_t kind); /* 0: not whole */
+void file_dirty_locked(struct l2fs *fs, struct object *o); /* a writer comes to published bytes */
 /* Frees object and inode when nothing needs them any more. */
 void file_settle_locked(struct l2fs *fs, struct inode *inode);
 /* Removes every name of a lost object and tells the kernel. */

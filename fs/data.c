@@ -367,10 +367,8 @@ static int truncate_begin_locked(struct l2fs *fs, struct inode *inode, struct wa
         return -EBUSY;
     if (o && o->store_busy)
         return wait_locked(fs, &o->waiters, w, fs->cfg->store_timeout, -EBUSY);
-    if (inode->state == STATE_RESIDENT && !o->dirty) {
-        o->dirty = true;
-        file_record_locked(fs, o, RECORD_REWRITE);
-    }
+    if (inode->state == STATE_RESIDENT)
+        file_dirty_locked(fs, o);
     return 0;
 }
 

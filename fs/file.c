@@ -179,6 +179,16 @@ void file_record_locked(struct l2fs *fs, struct object *o, uint32_t kind)
     text_fini(&keys);
 }
 
+void file_dirty_locked(struct l2fs *fs, struct object *o)
+{
+    if (o->dirty && !o->writers) /* what the last writer left may be stored, and is not summed up */
+        o->inode->has_crc = false;
+    if (o->dirty)
+        return;
+    o->dirty = true;
+    file_record_locked(fs, o, RECORD_REWRITE);
+}
+
 bool object_clean_locked(const struct inode *inode)
 {
     const struct object *o = inode->object;

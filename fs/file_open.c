@@ -126,10 +126,7 @@ static int open_resident_locked(struct l2fs *fs, struct handle *h, struct waiter
         return wait_locked(fs, &o->waiters, w, fs->cfg->store_timeout, -EBUSY);
     if (h->flags & O_TRUNC)
         return rewrite_locked(fs, inode);
-    if (!o->dirty) {
-        o->dirty = true;
-        file_record_locked(fs, o, RECORD_REWRITE);
-    }
+    file_dirty_locked(fs, o);
     l1_touch(&fs->l1, o);
     return 0;
 }

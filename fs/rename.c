@@ -71,6 +71,32 @@ static int path_below(const struct inode *dir, const char *name, char key[KEY_PA
     return 0;
 }
 
+struct growth {
+    size_t bytes; /* of every key below */
+    bool too_long;
+};
+
+static bool still_fits(void *arg, struct dentry *d)
+{
+    char key[KEY_PATH_MAX + 2];
+    struct growth *g = arg;
+    int len = ns_path(d, key);
+
+    g->too_long = len < 0 || (size_t)len + g->bytes > KEY_PATH_MAX;
+    return !g->too_long;
+}
+
+/* What lies below a directory must still have keys. */
+static int check_below(const struct move *m)
+{
+    size_t before = strlen(m->old_key), after = strlen(m->new_key);
+    struct growth g = {.bytes = after - MIN(before, after)};
+
+    if (m->dir && g.bytes)
+        ns_walk(m->inode, still_fits, &g);
+    return g.too_long ? -ENAMETOOLONG : 0;
+}
+
 static bool rewrite_record(void *arg, struct dentry *d)
 {
     struct l2fs *fs = arg;
@@ -147,6 +173,8 @@ static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct mov
         err = path_below(r->from_dir, r->from, m->old_key);
     if (!err)
         err = path_below(r->to_dir, r->to, m->new_key);
+    if (!err)
+        err = check_below(m);
     if (err)
         return err;
     if (m->to && m->to->inode == m->inode)

@@ -152,6 +152,14 @@ static int prepare_locked(struct l2fs *fs, struct store_work *work)
     return 0;
 }
 
+/* It needs memory, or a file that cannot be opened: not now. */
+static void put_off_locked(struct store_work *work)
+{
+    store_parcel_drop_locked(work->parcel);
+    work->parcel = NULL;
+    store_later_locked(work);
+}
+
 static int prepare(struct store_owner *owner, struct store_job *job)
 {
     struct l2fs *fs = container_of(owner, struct l2fs, stores.owner);
@@ -160,8 +168,10 @@ static int prepare(struct store_owner *owner, struct store_job *job)
 
     LOCKED_SCOPE(&fs->ns->lock);
     err = prepare_locked(fs, work);
-    if (err && err != -EAGAIN)
+    if (err == -ESTALE)
         store_end_locked(work);
+    else if (err && err != -EAGAIN)
+        put_off_locked(work);
     return err;
 }
 

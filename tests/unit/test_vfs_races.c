@@ -75,6 +75,18 @@ static size_t staging_files(void)
     return n;
 }
 
+static void remove_files(const char *dir)
+{
+    struct dirent *e;
+    DIR *d = opendir(dir);
+
+    ck_assert_ptr_nonnull(d);
+    while ((e = readdir(d)))
+        if (e->d_name[0] != '.')
+            ck_assert_int_eq(unlinkat(dirfd(d), e->d_name, 0), 0);
+    closedir(d);
+}
+
 START_TEST(rewrite_before_the_checksum_leaks_nothing)
 {
     struct inode *inode;
@@ -218,6 +230,73 @@ START_TEST(fsync_of_bytes_that_are_taken_back)
 }
 END_TEST
 
+/* As a rollback, of bytes that were stored before they were summed up. */
+START_TEST(rollback_of_bytes_that_were_never_summed_up)
+{
+    struct inode *inode;
+    struct handle *h;
+
+    ck_assert_int_eq(vfsrig_put(&r, "k", 4096, 1), 0);
+    vfsrig_wait_stored(&r);
+    inode = vfsrig_find(&r, "k");
+    ck_assert_int_eq(vfsrig_open(&r, "k", O_WRONLY, &h), 0);
+    write_seed(h, 4096, 2);
+    release_first_half(h);
+    lock(&r.fs->ns->lock);
+    store_queue_locked(r.fs, inode, false);
+    unlock(&r.fs->ns->lock);
+    vfsrig_wait_stored(&r);
+    ck_assert_int_eq(vfsrig_open(&r, "k", O_WRONLY, &h), 0);
+    write_seed(h, 4096, 1);
+    publish_finish(r.fs, inode);
+    vfsrig_close(&r, h);
+    vfsrig_wait_stored(&r);
+    ck_assert_int_eq(vfsrig_evict(&r, "k"), 0);
+    ck_assert_int_eq(vfsrig_check(&r, "k", 4096, 1), 0);
+}
+END_TEST
+
+/* Its store cannot begin, which must not keep the loop thread from all others. */
+START_TEST(a_staging_file_that_is_gone_is_no_hang)
+{
+    struct keyticket before = {.turn = no_turn};
+    char path[300];
+
+    ck_assert(keyguard_enter(&r.fs->guard, &before, "k", NULL));
+    ck_assert_int_eq(vfsrig_put(&r, "k", 100, 1), 0);
+    snprintf(path, sizeof(path), "%s/o", r.cfg.staging);
+    remove_files(path);
+    keyguard_leave(&r.fs->guard, &before);
+    ck_assert_int_eq(vfsrig_put(&r, "other", 100, 2), 0);
+    ck_assert_int_eq(vfsrig_fsync(&r, "other"), 0);
+    ck_assert_int_eq(vfsrig_unlink(&r, "k"), 0);
+    vfsrig_wait_stored(&r);
+}
+END_TEST
+
+START_TEST(a_directory_moves_only_where_its_keys_fit)
+{
+    char deep[KEY_PATH_MAX + 2] = "d", name[KEY_NAME_MAX + 1];
+
+    memset(name, 'x', 200);
+    name[200] = '\0';
+    ck_assert_int_eq(vfsrig_mkdir(&r, deep), 0);
+    while (strlen(deep) + 201 < KEY_PATH_MAX - 60) {
+        strcat(strcat(deep, "/"), name);
+        ck_assert_int_eq(vfsrig_mkdir(&r, deep), 0);
+    }
+    strcat(deep, "/a");
+    memset(name, 'y', 250);
+    name[250] = '\0';
+    memcpy(name, "a/", 2);
+    ck_assert_int_eq(vfsrig_mkdir(&r, "a"), 0);
+    ck_assert_int_eq(vfsrig_put(&r, name, 100, 1), 0);
+    ck_assert_int_eq(vfsrig_evict(&r, name), 0);
+    ck_assert_int_eq(vfsrig_rename(&r, "a", deep), -ENAMETOOLONG);
+    ck_assert_int_eq(vfsrig_check(&r, name, 100, 1), 0);
+}
+END_TEST
+
 /* A store that began between release and checksum must not count for what is written next. */
 START_TEST(generations_are_not_used_again)
 {
@@ -278,7 +357,8 @@ int main(void)
         killed_rewrite_before_the_checksum,         killed_rewrite_of_what_is_not_stored_yet,
         killed_in_place_is_forgotten_at_truncation, killed_rewrite_of_an_evicted_key_keeps_its_size,
         fsync_of_bytes_that_are_taken_back,         generations_are_not_used_again,
-        disk_files_open_while_they_close,
+        disk_files_open_while_they_close,           rollback_of_bytes_that_were_never_summed_up,
+        a_staging_file_that_is_gone_is_no_hang,     a_directory_moves_only_where_its_keys_fit,
     };
     Suite *s = suite_create("vfs_races");
     TCase *tc = tcase_create("races");
