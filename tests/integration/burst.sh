@@ -3,6 +3,7 @@
 # tier never holds more than max_capacity_gb, nothing fails but for want of space, and afterwards every key
 # is whole or absent. Once with a tier that refuses when it is full, once with one that evicts.
 # timeout: 180
+# slow: yes
 . "$SRCDIR/tests/functions.sh"
 need getfattr
 need_root

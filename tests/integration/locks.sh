@@ -2,6 +2,7 @@
 # Clients that die: kill -9 of 50 of them while they open, read, write, pin, or wait for a load. Afterwards no
 # reader, writer, pin or lock in a tier is left, and no descriptor or staging file more than before.
 # timeout: 180
+# slow: yes
 # fallback: yes
 . "$SRCDIR/tests/functions.sh"
 need python3 getfattr setfattr
