@@ -18,9 +18,10 @@ struct move {
     char new_key[KEY_PATH_MAX + 2];
     struct turn turn;
     bool dir;
-    bool in_l2;      /* the source may be there */
-    bool drop_l2;    /* what the target name held must go: nothing will be stored over it */
-    uint32_t failed; /* tiers that did not follow */
+    bool in_l2;        /* the source may be there */
+    bool drop_l2;      /* what the target name held must go: nothing will be stored over it */
+    uint32_t failed;   /* tiers that did not follow ... */
+    uint32_t followed; /* ... and that did */
 };
 
 static int check_dirs(const struct move *m, const struct vfs_rename *r)
@@ -239,6 +240,8 @@ static int rename_in_tiers(struct l2fs *fs, struct move *m)
         if (err && err != -ENOENT && err != -EOPNOTSUPP) {
             m->failed |= 1u << i;
             first = first ? first : err;
+        } else if (!err) {
+            m->followed |= 1u << i;
         }
     }
     return first;
@@ -273,6 +276,23 @@ static int mend(struct l2fs *fs, const struct vfs_rename *r, struct move *m, int
     return err;
 }
 
+/* A directory is in every tier where it was, or where it is now: those that followed go back too. */
+static int move_back(struct l2fs *fs, const struct vfs_rename *r, struct move *m, int err)
+{
+    TIERS_HELD(held, &fs->tiers, fs->tiers.present);
+
+    tiers_each(i, m->followed & held.mask)
+    {
+        int rc = tier_rename(fs->tiers.tier[i], m->new_key, m->old_key);
+
+        if (rc && rc != -ENOENT)
+            log_err("%s: tier %s cannot take back its move to %s: %s; its keys there are found at "
+                    "the next mount",
+                    m->old_key, tiers_name(&fs->tiers, i), m->new_key, strerror(-rc));
+    }
+    return mend(fs, r, m, err);
+}
+
 /* Holds the inode over the call; one more when the caller must wait for its store. */
 static struct inode *hold_locked(struct l2fs *fs, struct move *m)
 {
@@ -293,8 +313,10 @@ static int follow_in_tiers(struct l2fs *fs, const struct vfs_rename *r, struct m
 
     if (!err)
         err = rename_in_tiers(fs, m);
-    if (!err || m->dir)
-        return err;
+    if (!err)
+        return 0;
+    if (m->dir)
+        return move_back(fs, r, m, err);
     if (only_there && mend(fs, r, m, err))
         return err;
     if (only_there) {

@@ -113,7 +113,7 @@ PY
 python3 "$WORK/loading.py" "$MNT/held1" "$MNT/held2" "$MNT/bad1" "$MNT/held3" "$HOLD" "$WORK/data" ||
     fail "a loading key is not as it should be"
 
-say "posix_fadvise(WILLNEED) of an open key is no second copy and no load of others"
+say "posix_fadvise(WILLNEED) of an open key loads no others, and its bytes stay right"
 before=$(residents "$MNT"/seq/*)
 python3 - "$MNT/seq/chunk_0.bin" "$MNT/seq/chunk_0.bin" <<'PY'
 import os, sys

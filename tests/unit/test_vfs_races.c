@@ -297,6 +297,29 @@ START_TEST(a_directory_moves_only_where_its_keys_fit)
 }
 END_TEST
 
+/* Its keys that only tiers have would be looked for under names that a tier does not know. */
+START_TEST(a_directory_that_a_tier_does_not_move_stays)
+{
+    vfsrig_fini(&r);
+    vfsrig_init(&r,
+                "[{\"type\":\"fs\",\"base_path\":\"@DIR@\"},"
+                "{\"type\":\"fault\",\"inner\":{\"type\":\"mock\",\"max_size_gb\":1,"
+                "\"mock_bandwidth_gb\":10},\"rules\":[{\"op\":\"rename\",\"action\":\"fail\"}]}]");
+    vfsrig_start(&r);
+    ck_assert_int_eq(vfsrig_mkdir(&r, "a"), 0);
+    ck_assert_int_eq(vfsrig_put(&r, "a/k", 100, 1), 0);
+    ck_assert_int_eq(vfsrig_evict(&r, "a/k"), 0);
+    ck_assert_int_eq(vfsrig_rename(&r, "a", "b"), -EIO);
+    ck_assert_int_eq(vfsrig_state(&r, "b/k"), STATE_ABSENT);
+    ck_assert_int_eq(vfsrig_check(&r, "a/k", 100, 1), 0);
+    ck_assert_int_eq(vfsrig_evict(&r, "a/k"), 0);
+    vfsrig_stop(&r);
+    vfsrig_start(&r);
+    ck_assert_int_eq(vfsrig_check(&r, "a/k", 100, 1), 0);
+    ck_assert_int_eq(vfsrig_state(&r, "b/k"), STATE_ABSENT);
+}
+END_TEST
+
 /* A store that began between release and checksum must not count for what is written next. */
 START_TEST(generations_are_not_used_again)
 {
@@ -353,12 +376,19 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        rewrite_before_the_checksum_leaks_nothing,  stored_before_the_checksum,
-        killed_rewrite_before_the_checksum,         killed_rewrite_of_what_is_not_stored_yet,
-        killed_in_place_is_forgotten_at_truncation, killed_rewrite_of_an_evicted_key_keeps_its_size,
-        fsync_of_bytes_that_are_taken_back,         generations_are_not_used_again,
-        disk_files_open_while_they_close,           rollback_of_bytes_that_were_never_summed_up,
-        a_staging_file_that_is_gone_is_no_hang,     a_directory_moves_only_where_its_keys_fit,
+        rewrite_before_the_checksum_leaks_nothing,
+        stored_before_the_checksum,
+        killed_rewrite_before_the_checksum,
+        killed_rewrite_of_what_is_not_stored_yet,
+        killed_in_place_is_forgotten_at_truncation,
+        killed_rewrite_of_an_evicted_key_keeps_its_size,
+        fsync_of_bytes_that_are_taken_back,
+        generations_are_not_used_again,
+        disk_files_open_while_they_close,
+        rollback_of_bytes_that_were_never_summed_up,
+        a_staging_file_that_is_gone_is_no_hang,
+        a_directory_moves_only_where_its_keys_fit,
+        a_directory_that_a_tier_does_not_move_stays,
     };
     Suite *s = suite_create("vfs_races");
     TCase *tc = tcase_create("races");
