@@ -6,7 +6,6 @@
  * that one with a deadline: a call into a dead disk cannot be interrupted.
  */
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 
 #include "clock.h"
@@ -14,6 +13,7 @@
 #include "fs_xattr.h"
 #include "log.h"
 #include "registry.h"
+#include "thread.h"
 
 #define CLOSE_TIMEOUT (30 * NSEC_PER_SEC)
 #define CONF(member) offsetof(struct fs_config, member)
@@ -365,9 +365,7 @@ static void wait_closed(struct closing *c, pthread_t thread)
 static void fs_close(struct adapter *a)
 {
     struct closing *c = calloc(1, sizeof(*c));
-    sigset_t all, old;
     pthread_t thread;
-    int err;
 
     if (!c) {
         fs_count_stop(fs_of(a));
@@ -378,11 +376,7 @@ static void fs_close(struct adapter *a)
     c->fs = fs_of(a);
     lock_init(&c->lock);
     cond_init(&c->ended);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    err = pthread_create(&thread, NULL, close_main, c);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (!err) {
+    if (!thread_start(&thread, close_main, c)) {
         wait_closed(c, thread);
         return;
     }

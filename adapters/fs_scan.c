@@ -7,12 +7,12 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 
 #include "fs.h"
 #include "fs_xattr.h"
 #include "log.h"
+#include "thread.h"
 
 #define BATCH 4096
 #define COUNT_TRIES 3
@@ -329,13 +329,8 @@ static void *count_main(void *arg)
 
 int fs_count_start(struct fs *f)
 {
-    sigset_t all, old;
-    int err;
+    int err = thread_start(&f->counter, count_main, f);
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    err = -pthread_create(&f->counter, NULL, count_main, f);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (err)
         return err;
     pthread_setname_np(f->counter, "fs-count");

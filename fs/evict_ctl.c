@@ -6,12 +6,12 @@
  */
 #include "config.h"
 
-#include <signal.h>
 #include <stdio.h>
 
 #include "clock.h"
 #include "evict_impl.h"
 #include "log.h"
+#include "thread.h"
 
 #define STOP_NS (5 * NSEC_PER_SEC)
 
@@ -78,18 +78,6 @@ static void *run(void *arg)
     ev->ended = true;
     pthread_cond_broadcast(&ev->moved);
     return NULL;
-}
-
-static int start_thread(struct tier_evictor *ev)
-{
-    sigset_t all, before;
-    int err;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    err = pthread_create(&ev->thread, NULL, run, ev);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -err;
 }
 
 /* --- coming and going --- */
@@ -162,7 +150,7 @@ int evict_ctl_add_tier(struct l2fs *fs, size_t slot)
     tier_evictor_policy_locked(ev, set.policy);
     err = tier_evictor_order_all_locked(fs, set.policy == EVICT_NOOP ? 0 : 1u << slot);
     if (!err)
-        err = start_thread(ev);
+        err = thread_start(&ev->thread, run, ev);
     ev->ended = err != 0;
     unlock(&fs->ns->lock);
     if (err)

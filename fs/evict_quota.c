@@ -8,12 +8,11 @@
 
 #include "evict_quota.h"
 
-#include <signal.h>
-
 #include "clock.h"
 #include "evict_impl.h"
 #include "remove.h"
 #include "tenant.h"
+#include "thread.h"
 
 #define SCAN 4096 /* looked at under ns->lock at once */
 
@@ -156,7 +155,6 @@ static void *run(void *arg)
 static int start_locked(struct l2fs *fs)
 {
     struct quota_evictor *q = calloc(1, sizeof(*q));
-    sigset_t all, before;
     int err;
 
     if (!q)
@@ -165,14 +163,11 @@ static int start_locked(struct l2fs *fs)
     cond_init(&q->wake);
     list_init(&q->waiters);
     evict_place_init(&q->place, fs->metrics, "everywhere");
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    err = pthread_create(&q->thread, NULL, run, q);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    err = thread_start(&q->thread, run, q);
     if (err) {
         pthread_cond_destroy(&q->wake);
         free(q);
-        return -err;
+        return err;
     }
     fs->quota_evictor = q;
     return 0;

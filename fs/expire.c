@@ -8,11 +8,10 @@
 
 #include "expire.h"
 
-#include <signal.h>
-
 #include "clock.h"
 #include "core.h"
 #include "remove.h"
+#include "thread.h"
 
 #define RECHECK_NS NSEC_PER_SEC
 #define WHEEL_TICK_NS (100 * NSEC_PER_MSEC)
@@ -93,7 +92,6 @@ static void *reap(void *arg)
 static int start_locked(struct l2fs *fs)
 {
     struct reaper *r = calloc(1, sizeof(*r));
-    sigset_t all, before;
     int err;
 
     if (!r)
@@ -101,14 +99,11 @@ static int start_locked(struct l2fs *fs)
     r->fs = fs;
     cond_init(&r->changed);
     wheel_init(&r->wheel, WHEEL_TICK_NS, clock_now());
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    err = pthread_create(&r->thread, NULL, reap, r);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    err = thread_start(&r->thread, reap, r);
     if (err) {
         pthread_cond_destroy(&r->changed);
         free(r);
-        return -err;
+        return err;
     }
     fs->reaper = r;
     return 0;

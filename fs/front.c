@@ -11,7 +11,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
@@ -24,6 +23,7 @@
 #include "l2fs.h"
 #include "log.h"
 #include "mountpoint.h"
+#include "thread.h"
 
 #define STOP_DRAIN_NS (2 * NSEC_PER_SEC)
 
@@ -256,17 +256,12 @@ static void *keeper(void *arg)
 
 static int keeper_start(struct front *f)
 {
-    sigset_t all, old;
-    int rc;
+    int rc = thread_start(&f->keeper, keeper, f);
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    rc = pthread_create(&f->keeper, NULL, keeper, f);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     f->keeper_started = rc == 0;
     if (rc)
-        log_err("front: no thread: %s", strerror(rc));
-    return -rc;
+        log_err("front: no thread: %s", strerror(-rc));
+    return rc;
 }
 
 static void keeper_wake(struct front *f)

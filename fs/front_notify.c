@@ -5,9 +5,9 @@
  * answer of a FUSE worker or of the loop thread. Node ids are only numbers here: one that the
  * kernel has forgotten meanwhile is answered with ENOENT.
  */
-#include <signal.h>
 
 #include "front_impl.h"
+#include "thread.h"
 
 #define NOTES_MAX (1u << 20) /* more are dropped: the kernel finds out when its timeout ends */
 
@@ -73,7 +73,6 @@ static void *run(void *arg)
 int notifier_start(struct front *f)
 {
     struct notifier *n = &f->notifier;
-    sigset_t all, old;
     int rc;
 
     n->front = f;
@@ -81,12 +80,9 @@ int notifier_start(struct front *f)
     lock_init(&n->lock);
     cond_init(&n->cond);
     list_init(&n->notes);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    rc = pthread_create(&n->thread, NULL, run, n);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    rc = thread_start(&n->thread, run, n);
     n->running = rc == 0;
-    return -rc;
+    return rc;
 }
 
 void notifier_stop(struct front *f)

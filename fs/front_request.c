@@ -7,8 +7,7 @@
  * once for an interrupt that came in between.
  */
 #include "front_request.h"
-
-#include <signal.h>
+#include "thread.h"
 
 struct buffer {
     struct list link;
@@ -145,19 +144,15 @@ static void *run_again(void *arg)
 int retrier_start(struct front *f)
 {
     struct retrier *t = &f->retrier;
-    sigset_t all, old;
     int rc = 0;
 
     lock_init(&t->lock);
     cond_init(&t->cond);
     list_init(&t->requests);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     if (f->cfg->io_uring)
-        rc = pthread_create(&t->thread, NULL, run_again, t);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+        rc = thread_start(&t->thread, run_again, t);
     t->running = f->cfg->io_uring && !rc;
-    return -rc;
+    return rc;
 }
 
 void retrier_fini(struct front *f)

@@ -6,11 +6,10 @@
  */
 #include "config.h"
 
-#include <signal.h>
-
 #include "clock.h"
 #include "hotplug_impl.h"
 #include "log.h"
+#include "thread.h"
 #include "units.h"
 
 #define CHANGES_MAX 8
@@ -93,17 +92,13 @@ static void reap(struct hotplug *h)
 static int launch_locked(struct change *c)
 {
     struct hotplug *h = c->owner;
-    sigset_t all, before;
     int err;
 
     if (h->stopping)
         return -ESHUTDOWN;
     if (h->count >= CHANGES_MAX)
         return -EBUSY;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    err = -pthread_create(&c->thread, NULL, run_change, c);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    err = thread_start(&c->thread, run_change, c);
     if (err)
         return err;
     list_push_back(&h->changes, &c->link);

@@ -165,6 +165,7 @@ fs_sources = \
 	fs/tenant.h \
 	fs/text.c \
 	fs/text.h \
+	fs/thread.h \
 	fs/tier.c \
 	fs/tier.h \
 	fs/tier_impl.h \

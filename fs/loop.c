@@ -8,13 +8,13 @@
 #include "loop.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include "clock.h"
+#include "thread.h"
 
 #define EVENTS_PER_ROUND 64
 #define THREAD_NAME_LEN 16 /* the kernel's limit, with NUL */
@@ -230,16 +230,12 @@ static void *loop_main(void *arg)
 
 int loop_start(struct loop *l)
 {
-    sigset_t all, old;
     int rc;
 
     atomic_store(&l->stop, false);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    rc = pthread_create(&l->thread, NULL, loop_main, l);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    rc = thread_start(&l->thread, loop_main, l);
     l->started = rc == 0;
-    return -rc;
+    return rc;
 }
 
 void loop_stop(struct loop *l)

@@ -8,10 +8,9 @@
  */
 #include "config.h"
 
-#include <signal.h>
-
 #include "clock.h"
 #include "status.h"
+#include "thread.h"
 
 struct probe {
     struct probes *owner;
@@ -88,8 +87,6 @@ static void *run_probe(void *arg)
 
 static void start_locked(struct l2fs *fs, struct probe *probe)
 {
-    sigset_t all, before;
-
     if (probe->busy)
         return;
     if (probe->started)
@@ -98,10 +95,7 @@ static void start_locked(struct l2fs *fs, struct probe *probe)
     probe->held = tiers_hold(&fs->tiers, 1u << (probe - probe->owner->probe));
     if (!probe->held.mask)
         return;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    probe->started = !pthread_create(&probe->thread, NULL, run_probe, probe);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    probe->started = !thread_start(&probe->thread, run_probe, probe);
     probe->busy = probe->started;
     if (!probe->started)
         tiers_release(&probe->held);

@@ -8,11 +8,10 @@
  */
 #include "workers.h"
 
-#include <signal.h>
-
 #include "job.h"
 #include "lock.h"
 #include "log.h"
+#include "thread.h"
 
 struct wtask {
     struct job job;
@@ -125,19 +124,15 @@ static void join_all(struct workers *w)
 
 static int start_threads(struct workers *w, unsigned threads, const char *name)
 {
-    sigset_t all, old;
     char short_name[16];
     int err = 0;
 
     snprintf(short_name, sizeof(short_name), "%s", name);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     while (w->n_threads < threads && !err) {
-        err = -pthread_create(&w->threads[w->n_threads], NULL, worker_main, w);
+        err = thread_start(&w->threads[w->n_threads], worker_main, w);
         if (!err)
             pthread_setname_np(w->threads[w->n_threads++], short_name);
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (err)
         log_err("cannot start thread %u of %u of %s: %s; lower the number of threads", w->n_threads,
                 threads, name, strerror(-err));
