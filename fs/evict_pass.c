@@ -123,11 +123,10 @@ static bool may_go(void *arg, struct order_node *node)
 /* Who gives next; NULL: nobody has anything that may go. */
 static struct tenant *giver_locked(const struct tier_evictor *ev)
 {
-    uint64_t left = ev->usage.capacity;
+    uint64_t unshared = tier_unshared_locked(ev);
     struct tenant *best = NULL;
     struct list *l;
 
-    list_for_each(l, &ev->fs->tenants) left -= MIN(left, list_entry(l, struct tenant, link)->quota);
     list_for_each(l, &ev->fs->tenants)
     {
         struct tenant *t = list_entry(l, struct tenant, link);
@@ -136,7 +135,8 @@ static struct tenant *giver_locked(const struct tier_evictor *ev)
             continue;
         if (t == ev->asker)
             return t;
-        if (!best || tier_above_share(t, ev->slot, left) > tier_above_share(best, ev->slot, left))
+        if (!best ||
+            tier_above_share(t, ev->slot, unshared) > tier_above_share(best, ev->slot, unshared))
             best = t;
     }
     return best;

@@ -101,8 +101,13 @@ static struct tenant *asking_locked(const struct l2fs *fs)
 {
     struct list *l;
 
-    list_for_each(l, &fs->tenants) if (list_entry(l, struct tenant, link)->asked) return list_entry(
-        l, struct tenant, link);
+    list_for_each(l, &fs->tenants)
+    {
+        struct tenant *t = list_entry(l, struct tenant, link);
+
+        if (t->asked)
+            return t;
+    }
     return NULL;
 }
 

@@ -16,43 +16,25 @@
 /* --- the loop thread's part --- */
 
 struct loop_call {
-    struct letter letter;
     struct l2fs *fs;
     size_t slot;
     int (*fn)(struct l2fs *fs, size_t slot);
     int result;
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
-    bool done; /* mutex */
 };
 
-static void run_call(struct letter *letter)
+static void run_call(void *arg)
 {
-    struct loop_call *c = container_of(letter, struct loop_call, letter);
-    int result = c->fn(c->fs, c->slot);
+    struct loop_call *c = arg;
 
-    LOCKED_SCOPE(&c->mutex);
-    c->result = result;
-    c->done = true;
-    pthread_cond_signal(&c->cond);
+    c->result = c->fn(c->fs, c->slot);
 }
 
 /* The loop thread waits for nothing, so this takes no longer than its round. */
 static int on_loop(struct change *change, int (*fn)(struct l2fs *fs, size_t slot))
 {
-    struct l2fs *fs = change->owner->fs;
-    struct loop_call c = {.fs = fs, .slot = change->slot, .fn = fn, .letter.run = run_call};
+    struct loop_call c = {.fs = change->owner->fs, .slot = change->slot, .fn = fn};
 
-    list_init(&c.letter.link);
-    lock_init(&c.mutex);
-    cond_init(&c.cond);
-    mailbox_post(fs->mailbox, &c.letter);
-    lock(&c.mutex);
-    while (!c.done)
-        pthread_cond_wait(&c.cond, &c.mutex);
-    unlock(&c.mutex);
-    pthread_cond_destroy(&c.cond);
-    pthread_mutex_destroy(&c.mutex);
+    mailbox_call(c.fs->mailbox, run_call, &c);
     return c.result;
 }
 

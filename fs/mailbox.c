@@ -101,3 +101,39 @@ void mailbox_withdraw(struct mailbox *m, struct letter *letter)
     LOCKED_SCOPE(&m->lock);
     list_remove(&letter->link);
 }
+
+struct call {
+    struct letter letter;
+    void (*fn)(void *arg);
+    void *arg;
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    bool done; /* lock */
+};
+
+static void run_call(struct letter *letter)
+{
+    struct call *c = container_of(letter, struct call, letter);
+
+    if (c->fn)
+        c->fn(c->arg);
+    LOCKED_SCOPE(&c->lock);
+    c->done = true;
+    pthread_cond_signal(&c->ended);
+}
+
+void mailbox_call(struct mailbox *m, void (*fn)(void *arg), void *arg)
+{
+    struct call c = {.letter.run = run_call, .fn = fn, .arg = arg};
+
+    list_init(&c.letter.link);
+    lock_init(&c.lock);
+    cond_init(&c.ended);
+    mailbox_post(m, &c.letter);
+    lock(&c.lock);
+    while (!c.done)
+        pthread_cond_wait(&c.ended, &c.lock);
+    unlock(&c.lock);
+    pthread_cond_destroy(&c.ended);
+    pthread_mutex_destroy(&c.lock);
+}

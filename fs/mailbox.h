@@ -25,5 +25,8 @@ void mailbox_post(struct mailbox *m, struct letter *letter);
 /* Takes a letter back that may have been posted (its link was initialised): it is not run any more.
  * Only after the loop has stopped, before its owner is freed. */
 void mailbox_withdraw(struct mailbox *m, struct letter *letter);
+/* Runs fn(arg) on the loop thread, after what was posted before, and returns when it has run. NULL:
+ * merely waits for what was posted before. Any thread but the loop's, while the loop runs. */
+void mailbox_call(struct mailbox *m, void (*fn)(void *arg), void *arg);
 
 #endif

@@ -260,11 +260,6 @@ void prefetch_ctl_status(struct prefetch_ctl *c, struct prefetch_status *out)
 
 /* ---- start and end ---- */
 
-int prefetch_ctl_add_tier(struct prefetch_ctl *c, size_t i)
-{
-    return prefetch_tier_watch(c, i);
-}
-
 static void register_metrics(struct prefetch_ctl *c)
 {
     struct metrics *m = c->p.metrics;
@@ -294,7 +289,7 @@ int prefetch_ctl_create(const struct prefetch_params *p, struct prefetch_ctl **o
     list_init(&c->background_queue);
     lock_init(&c->mutex);
     register_metrics(c);
-    for (size_t i = 0; !err && i < PREFETCH_TIERS_MAX; i++)
+    for (size_t i = 0; !err && i < TIERS_MAX; i++)
         if (p->tiers[i])
             err = prefetch_ctl_add_tier(c, i);
     if (err) {

@@ -22,8 +22,6 @@
 #include "plan.h"
 #include "tier.h"
 
-#define PREFETCH_TIERS_MAX 32
-
 enum prefetch_state {
     PREFETCH_QUEUED,
     PREFETCH_LOOKUP,
@@ -95,7 +93,7 @@ struct prefetch_params {
     struct staging *staging;
     struct metrics *metrics;
     struct prefetch_owner *owner;
-    struct tier **tiers;     /* PREFETCH_TIERS_MAX, NULL where there is none */
+    struct tier **tiers;     /* TIERS_MAX, NULL where there is none */
     size_t max_opens;        /* requests in flight that are not background */
     size_t max_requests;     /* background ones */
     uint64_t max_bytes;      /* of background ones, but for one that is larger */
@@ -127,7 +125,7 @@ struct prefetch_status {
     size_t queued;       /* requests ... */
     size_t lookup, load; /* ... in these phases */
     uint64_t bytes;      /* of background requests in flight */
-    size_t overdue[PREFETCH_TIERS_MAX];
+    size_t overdue[TIERS_MAX];
     uint32_t stalled; /* bit per tier */
 };
 void prefetch_ctl_status(struct prefetch_ctl *c, struct prefetch_status *out); /* any thread */

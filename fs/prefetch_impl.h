@@ -26,26 +26,25 @@ struct prefetch_tier {
 
 struct prefetch_ctl {
     struct prefetch_params p;
-    struct prefetch_tier tiers[PREFETCH_TIERS_MAX];
+    struct prefetch_tier tiers[TIERS_MAX];
     struct list running;       /* requests that were started */
     size_t opens, backgrounds; /* of running */
     struct loop_timer timer;
     struct letter kick;
     struct metric *loads_total, *misses_total, *corrupt_total, *timeouts_total;
 
-    pthread_mutex_t mutex;              /* leaf */
-    struct list open_queue;             /* mutex */
-    struct list background_queue;       /* mutex */
-    size_t count[PREFETCH_STATES];      /* mutex; requests per state */
-    uint64_t bytes;                     /* mutex; of running background requests */
-    bool kicked;                        /* mutex; the letter is under way */
-    bool cancelling;                    /* mutex; some request has the flag */
-    size_t overdue[PREFETCH_TIERS_MAX]; /* mutex */
-    uint32_t stalled;                   /* mutex; bit per tier */
+    pthread_mutex_t mutex;         /* leaf */
+    struct list open_queue;        /* mutex */
+    struct list background_queue;  /* mutex */
+    size_t count[PREFETCH_STATES]; /* mutex; requests per state */
+    uint64_t bytes;                /* mutex; of running background requests */
+    bool kicked;                   /* mutex; the letter is under way */
+    bool cancelling;               /* mutex; some request has the flag */
+    size_t overdue[TIERS_MAX];     /* mutex */
+    uint32_t stalled;              /* mutex; bit per tier */
 };
 
 /* ---- prefetch_task.c ---- */
-int prefetch_tier_watch(struct prefetch_ctl *c, size_t tier);
 /* May be asked now: active, and not stalled or due for a probe. */
 bool prefetch_tier_usable(struct prefetch_ctl *c, size_t tier);
 /* One task for the keys of r whose numbers are in index[0..n-1]. 0: it counts in r->tasks, and

@@ -92,7 +92,7 @@ void prefetch_load_keys(struct prefetch_ctl *c, struct prefetch_request *r)
 {
     size_t *index = calloc(r->n, sizeof(*index));
 
-    for (size_t t = 0; index && t < PREFETCH_TIERS_MAX; t++)
+    for (size_t t = 0; index && t < TIERS_MAX; t++)
         load_from(c, r, t, index);
     if (!index)
         prefetch_give_rest(c, r, 0, -ENOMEM);
@@ -196,7 +196,7 @@ void prefetch_look_up(struct prefetch_ctl *c, struct prefetch_request *r)
 {
     size_t *index = calloc(r->n, sizeof(*index));
 
-    for (size_t t = 0; index && t < PREFETCH_TIERS_MAX; t++) {
+    for (size_t t = 0; index && t < TIERS_MAX; t++) {
         size_t n = askable(r, t, index);
         int err = n ? ask(c, r, t, index, n) : 0;
 

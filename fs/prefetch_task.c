@@ -241,9 +241,11 @@ static void collect_late(struct prefetch_source *s)
     struct prefetch_tier *t = &s->ctl->tiers[s->tier];
     struct list *l, *tmp;
 
-    list_for_each_safe(l, tmp,
-                       &s->overdue) if (collect(s, list_entry(l, struct prefetch_task, link)))
-        count_overdue(s->ctl, s->tier, -1);
+    list_for_each_safe(l, tmp, &s->overdue)
+    {
+        if (collect(s, list_entry(l, struct prefetch_task, link)))
+            count_overdue(s->ctl, s->tier, -1);
+    }
     if (list_empty(&t->lookups.overdue) && list_empty(&t->loads.overdue))
         t->misses = 0;
 }
@@ -260,8 +262,10 @@ static void on_event(struct loop_fd *f, uint32_t events)
         log_warn("tier %s: load event: %s", tier_name(c->p.tiers[s->tier]), strerror(errno));
     collect_late(s);
     list_for_each_safe(l, tmp, &s->flying) /* an answer only appends to it */
-        if (collect(s, list_entry(l, struct prefetch_task, link))) c->tiers[s->tier]
-            .misses = 0;
+    {
+        if (collect(s, list_entry(l, struct prefetch_task, link)))
+            c->tiers[s->tier].misses = 0;
+    }
     judge(c, s->tier);
     prefetch_pump(c);
 }
@@ -301,7 +305,7 @@ void prefetch_timer_expired(struct loop_timer *timer)
     struct prefetch_ctl *c = container_of(timer, struct prefetch_ctl, timer);
     uint64_t now = clock_now(), next = UINT64_MAX;
 
-    for (size_t i = 0; i < PREFETCH_TIERS_MAX; i++) {
+    for (size_t i = 0; i < TIERS_MAX; i++) {
         if (!c->tiers[i].watched)
             continue;
         expire(&c->tiers[i].lookups, now, &next);
@@ -329,7 +333,7 @@ static void orphan(struct list *flying, const struct prefetch_request *r)
 
 void prefetch_tasks_orphan(struct prefetch_ctl *c, const struct prefetch_request *r)
 {
-    for (size_t i = 0; i < PREFETCH_TIERS_MAX; i++) {
+    for (size_t i = 0; i < TIERS_MAX; i++) {
         if (!c->tiers[i].watched)
             continue;
         orphan(&c->tiers[i].lookups.flying, r);
@@ -347,14 +351,14 @@ static void source_init(struct prefetch_ctl *c, size_t tier, enum l2_family fami
     list_init(&s->overdue);
 }
 
-int prefetch_tier_watch(struct prefetch_ctl *c, size_t tier)
+int prefetch_ctl_add_tier(struct prefetch_ctl *c, size_t i)
 {
-    struct prefetch_tier *t = &c->tiers[tier];
+    struct prefetch_tier *t = &c->tiers[i];
     int err;
 
     *t = (struct prefetch_tier){0};
-    source_init(c, tier, L2_LOOKUP);
-    source_init(c, tier, L2_LOAD);
+    source_init(c, i, L2_LOOKUP);
+    source_init(c, i, L2_LOAD);
     err = loop_add(c->p.loop, &t->lookups.fd, EPOLLIN);
     if (err)
         return err;
@@ -433,7 +437,7 @@ void prefetch_ctl_forget_tier(struct prefetch_ctl *c, size_t i)
 
 void prefetch_tasks_free(struct prefetch_ctl *c)
 {
-    for (size_t i = 0; i < PREFETCH_TIERS_MAX; i++) {
+    for (size_t i = 0; i < TIERS_MAX; i++) {
         struct prefetch_tier *t = &c->tiers[i];
 
         if (!t->watched)

@@ -21,10 +21,9 @@ struct store_ctl {
     size_t in_flight;         /* mutex; written by the loop thread only */
     uint64_t in_flight_bytes; /* mutex; as above */
     bool kicked;              /* mutex: the letter is under way */
-    bool ended;               /* mutex */
     struct letter kick;
     struct loop_timer check; /* armed while anything is queued or in flight */
-    struct lane lanes[STORE_TIERS_MAX];
+    struct lane lanes[TIERS_MAX];
     struct metric *jobs_total;
     struct metric *failed_total;
     struct metric *overdue_total;
@@ -177,7 +176,7 @@ static void submit_to(struct store_ctl *c, struct lane *l, struct batch *b)
 
 static void submit_batch(struct store_ctl *c, struct batch *b)
 {
-    for (size_t i = 0; i < STORE_TIERS_MAX; i++)
+    for (size_t i = 0; i < TIERS_MAX; i++)
         if (c->lanes[i].tier)
             submit_to(c, &c->lanes[i], b);
     for (size_t i = 0; i < b->n; i++)
@@ -191,7 +190,7 @@ static uint32_t open_lanes(const struct store_ctl *c)
 {
     uint32_t mask = 0;
 
-    for (size_t i = 0; i < STORE_TIERS_MAX; i++)
+    for (size_t i = 0; i < TIERS_MAX; i++)
         mask |= (c->lanes[i].tier ? 1u : 0) << i;
     return mask;
 }
@@ -206,7 +205,7 @@ static void prepare(struct store_ctl *c, struct store_job *job, struct batch *b)
     job->has_crc = job->parcel->buf.stable;
     job->crc32c = job->parcel->buf.crc32c;
     job->waiting = job->targets & open_lanes(c);
-    for (size_t i = 0; i < STORE_TIERS_MAX; i++)
+    for (size_t i = 0; i < TIERS_MAX; i++)
         job->errors[i] = job->targets & (1u << i) ? 0 : job->errors[i];
     job->parcel->reading = job->parcel->arrived = 0;
     job->parcel->orphan = false;
@@ -239,7 +238,7 @@ static bool has_room(const struct store_ctl *c)
     bool open = false, lags = false;
     uint64_t now = clock_now();
 
-    for (size_t i = 0; i < STORE_TIERS_MAX; i++) {
+    for (size_t i = 0; i < TIERS_MAX; i++) {
         enum lane_way way;
 
         if (!c->lanes[i].tier)
@@ -257,7 +256,7 @@ static void arm(struct store_ctl *c)
 {
     bool idle = !store_queue_count(&c->queue);
 
-    for (size_t i = 0; i < STORE_TIERS_MAX && idle; i++)
+    for (size_t i = 0; i < TIERS_MAX && idle; i++)
         idle = !c->lanes[i].ntasks;
     if (!idle && !c->check.heap_index)
         loop_timer_arm(c->p.loop, &c->check, clock_deadline(CHECK_NS));
@@ -273,28 +272,14 @@ static void pump(struct store_ctl *c)
     arm(c);
 }
 
-static void ctl_free(struct store_ctl *c)
-{
-    for (size_t i = 0; i < STORE_TIERS_MAX; i++)
-        lane_fini(&c->lanes[i]);
-    store_queue_fini(&c->queue);
-    pthread_mutex_destroy(&c->mutex);
-    free(c);
-}
-
 static void on_kick(struct letter *l)
 {
     struct store_ctl *c = container_of(l, struct store_ctl, kick);
-    bool ended;
 
     lock(&c->mutex);
     c->kicked = false;
-    ended = c->ended;
     unlock(&c->mutex);
-    if (ended)
-        ctl_free(c);
-    else
-        pump(c);
+    pump(c);
 }
 
 /* --- answers and deadlines --- */
@@ -358,7 +343,7 @@ static void on_check(struct loop_timer *timer)
 {
     struct store_ctl *c = container_of(timer, struct store_ctl, check);
 
-    for (size_t i = 0; i < STORE_TIERS_MAX; i++)
+    for (size_t i = 0; i < TIERS_MAX; i++)
         if (c->lanes[i].tier)
             check_lane(c, &c->lanes[i]);
     pump(c);
@@ -439,12 +424,13 @@ int store_ctl_create(const struct store_ctl_params *p, struct store_ctl **out)
     c->p = *p;
     c->limits = (struct lane_limits){p->max_bytes, p->max_tasks, p->timeout};
     c->kick.run = on_kick;
+    list_init(&c->kick.link);
     c->check.expired = on_check;
     lock_init(&c->mutex);
     register_metrics(c, p->metrics);
-    for (size_t i = 0; i < STORE_TIERS_MAX; i++)
+    for (size_t i = 0; i < TIERS_MAX; i++)
         lane_init(&c->lanes[i], c, i);
-    for (size_t i = 0; !err && i < STORE_TIERS_MAX; i++)
+    for (size_t i = 0; !err && i < TIERS_MAX; i++)
         if (p->tiers[i])
             err = store_ctl_add_tier(c, i);
     if (err) {
@@ -459,12 +445,11 @@ int store_ctl_create(const struct store_ctl_params *p, struct store_ctl **out)
 void store_ctl_destroy(struct store_ctl *c)
 {
     struct store_job *job;
-    bool kicked;
 
     if (!c)
         return;
     loop_timer_cancel(c->p.loop, &c->check);
-    for (size_t i = 0; i < STORE_TIERS_MAX; i++) {
+    for (size_t i = 0; i < TIERS_MAX; i++) {
         c->lanes[i].tier = NULL;
         store_ctl_tier_closed(c, i);
     }
@@ -475,12 +460,12 @@ void store_ctl_destroy(struct store_ctl *c)
         job->error = -ESHUTDOWN;
         c->p.owner->done(c->p.owner, job);
     }
-    lock(&c->mutex);
-    c->ended = true;
-    kicked = c->kicked;
-    unlock(&c->mutex);
-    if (!kicked)
-        ctl_free(c); /* else the mailbox brings the letter yet */
+    mailbox_withdraw(c->p.mailbox, &c->kick);
+    for (size_t i = 0; i < TIERS_MAX; i++)
+        lane_fini(&c->lanes[i]);
+    store_queue_fini(&c->queue);
+    pthread_mutex_destroy(&c->mutex);
+    free(c);
 }
 
 void store_ctl_status(struct store_ctl *c, struct store_ctl_status *out)

@@ -21,7 +21,6 @@
 #include "mailbox.h"
 #include "tier.h"
 
-#define STORE_TIERS_MAX 32
 #define STORE_BATCH_KEYS 64
 #define STORE_BATCH_BYTES (64 * MIB)
 #define STALL_TASKS 8
@@ -45,10 +44,10 @@ struct store_job {
     /* Results for done: */
     uint32_t stored;
     uint32_t failed;
-    uint32_t late;               /* of the failed: overdue */
-    uint32_t refused;            /* of the failed: not submitted, the tier is stalled or lags */
-    int error;                   /* first error of a tier, or 0 */
-    int errors[STORE_TIERS_MAX]; /* of each tier, when it was a target last */
+    uint32_t late;         /* of the failed: overdue */
+    uint32_t refused;      /* of the failed: not submitted, the tier is stalled or lags */
+    int error;             /* first error of a tier, or 0 */
+    int errors[TIERS_MAX]; /* of each tier, when it was a target last */
     bool has_crc;
     uint32_t crc32c;
     /* Private: */
@@ -77,7 +76,7 @@ struct store_ctl;
 struct store_ctl_params {
     struct loop *loop;
     struct mailbox *mailbox;
-    struct tier **tiers; /* STORE_TIERS_MAX, NULL where there is none */
+    struct tier **tiers; /* TIERS_MAX, NULL where there is none */
     uint64_t max_bytes;  /* in hand of each tier */
     size_t max_tasks;
     uint64_t timeout;

@@ -31,7 +31,7 @@ struct store_work {
     uint32_t have;         /* what tiers have taken of it, */
     uint32_t lost;         /* and where it was given up */
     uint32_t no_room;      /* tiers that make room for it */
-    uint8_t tries[STORE_TIERS_MAX];
+    uint8_t tries[TIERS_MAX];
     unsigned pause;
     uint64_t retry_at;
 };

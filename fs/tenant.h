@@ -12,6 +12,7 @@
 
 #include "l1.h"
 #include "namespace.h"
+#include "tier.h"
 
 struct l2fs;
 struct waiter;
@@ -26,9 +27,10 @@ struct tenant {
     size_t files;      /* as `used` */
     uint64_t asked;    /* bytes that are wanted while it is full; evict_quota.c answers */
     uint64_t told;     /* when the log said last that it is full */
-    struct l1_share l1;     /* its residents */
-    struct order tiers[32]; /* what each tier holds of it; empty where the tier does not evict */
-    uint32_t barren;        /* bit per tier: none of those may leave now, evict_pass.c found */
+    struct l1_share l1; /* its residents */
+    struct order
+        tiers[TIERS_MAX]; /* what each tier holds of it; empty where the tier does not evict */
+    uint32_t barren;      /* bit per tier: none of those may leave now, evict_pass.c found */
 };
 
 /* `o` is resident in L1 from now on; idempotent. */

@@ -8,6 +8,8 @@
 
 #include "adapter.h"
 
+#define TIERS_MAX 32 /* of one instance: a mask of tiers is 32 bits */
+
 /* One configured tier: argument checks, counters, one log line per failed task, per-adapter
  * metrics, defaults for the optional operations. */
 struct tier;

@@ -24,7 +24,6 @@
 #include "lock.h"
 #include "tier.h"
 
-#define TIERS_MAX 32
 #define TIER_NAME_MAX 80
 
 enum tier_state {

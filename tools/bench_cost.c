@@ -146,38 +146,6 @@ static int wait_stored(struct cost *c)
 
 /* --- waiting until the evictor is done --- */
 
-struct barrier {
-    struct letter letter;
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
-    bool done; /* mutex */
-};
-
-static void arrive(struct letter *l)
-{
-    struct barrier *b = container_of(l, struct barrier, letter);
-
-    LOCKED_SCOPE(&b->mutex);
-    b->done = true;
-    pthread_cond_signal(&b->cond);
-}
-
-static void pass_barrier(struct l2fs *fs)
-{
-    struct barrier b = {.letter.run = arrive};
-
-    list_init(&b.letter.link);
-    lock_init(&b.mutex);
-    cond_init(&b.cond);
-    mailbox_post(fs->mailbox, &b.letter);
-    lock(&b.mutex);
-    while (!b.done)
-        cond_wait_until(&b.cond, &b.mutex, clock_deadline(NSEC_PER_SEC));
-    unlock(&b.mutex);
-    pthread_cond_destroy(&b.cond);
-    pthread_mutex_destroy(&b.mutex);
-}
-
 static bool evicting(struct l2fs *fs)
 {
     LOCKED_SCOPE(&fs->ns->lock);
@@ -337,7 +305,7 @@ static double evict_batch(struct cost *c, size_t *left)
     evict_post_locked(fs);
     unlock(&fs->ns->lock);
     while (evicting(fs))
-        pass_barrier(fs);
+        mailbox_call(fs->mailbox, NULL, NULL);
     begun = bench_cpu_us() - begun;
     lock(&fs->ns->lock);
     l1_set_watermark(&fs->l1, 1);

@@ -149,7 +149,7 @@ size_t prig_locked(struct prefetch_rig *p)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < PREFETCH_TIERS_MAX; i++) {
+    for (size_t i = 0; i < TIERS_MAX; i++) {
         struct l2_usage u = {0};
 
         if (p->tiers[i])
@@ -162,7 +162,7 @@ size_t prig_locked(struct prefetch_rig *p)
 void prig_close(struct prefetch_rig *p)
 {
     loop_stop(p->loop);
-    for (size_t i = 0; i < PREFETCH_TIERS_MAX; i++)
+    for (size_t i = 0; i < TIERS_MAX; i++)
         if (p->tiers[i])
             tier_close(p->tiers[i]);
     prefetch_ctl_destroy(p->ctl);
@@ -204,7 +204,7 @@ static uint32_t present(const struct prefetch_rig *p)
 {
     uint32_t mask = 0;
 
-    for (size_t i = 0; i < PREFETCH_TIERS_MAX; i++)
+    for (size_t i = 0; i < TIERS_MAX; i++)
         mask |= p->tiers[i] ? 1u << i : 0;
     return mask;
 }

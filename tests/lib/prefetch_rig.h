@@ -33,8 +33,8 @@ struct prefetch_rig {
     struct rig base;
     struct loop *loop;
     struct mailbox *mailbox;
-    struct tier *tiers[PREFETCH_TIERS_MAX];
-    char names[PREFETCH_TIERS_MAX][8];
+    struct tier *tiers[TIERS_MAX];
+    char names[TIERS_MAX][8];
     char release[64];
     struct prefetch_params params; /* changed between open and start */
     struct prefetch_owner owner;

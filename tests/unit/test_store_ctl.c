@@ -35,8 +35,8 @@ static struct {
     struct mailbox *mailbox;
     struct metrics *metrics;
     struct staging *staging;
-    struct tier *tiers[STORE_TIERS_MAX];
-    char names[STORE_TIERS_MAX][8];
+    struct tier *tiers[TIERS_MAX];
+    char names[TIERS_MAX][8];
     struct store_ctl *ctl;
     char dir[64];
     char release[96];
@@ -179,7 +179,7 @@ static void rig_open(const char *first, const char *second, uint64_t timeout)
 static void rig_close(void)
 {
     loop_stop(t.loop);
-    for (size_t i = 0; i < STORE_TIERS_MAX; i++)
+    for (size_t i = 0; i < TIERS_MAX; i++)
         tier_close(t.tiers[i]);
     store_ctl_destroy(t.ctl);
     mailbox_destroy(t.mailbox);
