@@ -37,3 +37,16 @@ adapters_sources = \
 	adapters/pace.h \
 	adapters/registry.c \
 	adapters/registry.h
+
+# The pd adapter: needs UCX, libzmq and msgpack-c, and is left out without them.
+pd_sources = \
+	adapters/pd_channel.h \
+	adapters/pd_config.h \
+	adapters/pd_ctl.h \
+	adapters/pd_proto.h \
+	adapters/pd_proxy.h \
+	adapters/pd_recv.h \
+	adapters/pd_send.h
+if HAVE_PD
+adapters_sources += $(pd_sources)
+endif

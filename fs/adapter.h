@@ -23,6 +23,7 @@
 
 #include <jansson.h>
 
+#include "arrival.h"
 #include "bitmap.h"
 #include "conf.h"
 #include "l2.h"
@@ -35,7 +36,8 @@ struct adapter;
 struct adapter_env {
     struct staging *staging; /* where loads put their bytes */
     struct metrics *metrics;
-    const char *instance; /* unique name among the adapters of this mount: "fs", "fs.1", ... */
+    const char *instance;      /* unique name among the adapters of this mount: "fs", "fs.1", ... */
+    struct arrivals *arrivals; /* NULL: this mount takes none in (arrival.h) */
 };
 
 /* Each family's eventfd: NONBLOCK|CLOEXEC, owned by the adapter, distinct from every other. */
@@ -112,6 +114,16 @@ struct adapter_ops {
     /* Drops every lock of a key, whoever took them; how many there were. Who lost one may still
      * unlock: that is floored at 0. */
     size_t (*force_unlock)(struct adapter *a, const char *key);
+    /* Gives up the store of `key` that is in flight: it ends with -ECANCELED, unless it was done.
+     * 0, or -ENOENT. Any thread, does not wait. */
+    int (*cancel_store)(struct adapter *a, const char *key);
+    /* Every key of a request has been stored here, the last one said last_prefill: whoever waits for
+     * the request is told, once. `route->req_id` is set, `route->peer` that of the last key. 0 or
+     * -errno; any thread, does not wait. */
+    int (*request_done)(struct adapter *a, const struct l2_route *route);
+    /* The peers as {"HOST": {"state": ..., "inflight": bytes, "bytes": sent or received, "rtt": us,
+     * ...}}; new reference. Any thread. */
+    json_t *(*peers)(struct adapter *a);
     /* At least {"is_healthy": bool, "type": name}; new reference. */
     json_t *(*status)(struct adapter *a);
 };

@@ -28,6 +28,13 @@ struct l2_xattrs {
     size_t len;
 };
 
+/* Where a sender takes an object, as the file's xattrs say; NULL: they do not. The strings belong to
+ * whoever made the buffer. */
+struct l2_route {
+    const char *peer;   /* user.l2fs.peer */
+    const char *req_id; /* user.l2fs.req_id */
+};
+
 /* An object to store: the first `size` bytes of an open staging file. */
 struct l2_buf {
     int fd; /* readable; position unused */
@@ -40,6 +47,7 @@ struct l2_buf {
     uint32_t crc32c;
     struct l2_attr attr;
     struct l2_xattrs xattrs;
+    struct l2_route route;
 };
 
 /* A loaded object: a staging file made by the adapter, handed over to the owner, who also keeps the

@@ -3,6 +3,7 @@
 fs_sources = \
 	fs/adapter.h \
 	fs/adopt.c \
+	fs/arrival.h \
 	fs/attr.c \
 	fs/base.h \
 	fs/bitmap.c \

@@ -31,6 +31,7 @@ struct loop {
     struct loop_timer **heap; /* [1..ntimers] */
     size_t ntimers;
     size_t heap_cap;
+    struct list hooks; /* struct loop_hook */
 
     struct epoll_event events[EVENTS_PER_ROUND];
     int nevents; /* of the round being dispatched */
@@ -53,6 +54,7 @@ int loop_create(const char *thread_name, struct loop **out)
     if (!l)
         return -ENOMEM;
     snprintf(l->name, sizeof l->name, "%s", thread_name);
+    list_init(&l->hooks);
     l->wake = (struct loop_fd){.fd = -1, .ready = wake_ready};
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (l->epoll_fd < 0) {
@@ -198,9 +200,37 @@ static void run_timers(struct loop *l)
     }
 }
 
+void loop_add_hook(struct loop *l, struct loop_hook *h)
+{
+    list_push_back(&l->hooks, &h->link);
+}
+
+void loop_remove_hook(struct loop *l, struct loop_hook *h)
+{
+    (void)l;
+    list_remove(&h->link);
+}
+
+/* What epoll_wait takes. Hooks may arm timers, so those are looked at last. */
+static int wait_ms(struct loop *l)
+{
+    uint64_t until = UINT64_MAX;
+    struct list *node;
+
+    list_for_each(node, &l->hooks)
+    {
+        struct loop_hook *h = list_entry(node, struct loop_hook, link);
+
+        until = MIN(until, h->before_wait(h));
+    }
+    if (l->ntimers)
+        until = MIN(until, l->heap[1]->deadline);
+    return until == UINT64_MAX ? -1 : clock_left_ms(until);
+}
+
 static void run_round(struct loop *l)
 {
-    int timeout = l->ntimers ? clock_left_ms(l->heap[1]->deadline) : -1;
+    int timeout = wait_ms(l);
     int n = epoll_wait(l->epoll_fd, l->events, EVENTS_PER_ROUND, timeout);
 
     if (n < 0 && errno != EINTR)

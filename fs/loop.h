@@ -6,7 +6,7 @@
 #ifndef L2FS_LOOP_H
 #define L2FS_LOOP_H
 
-#include "base.h"
+#include "list.h"
 
 struct loop;
 
@@ -22,6 +22,14 @@ struct loop_timer {
     void (*expired)(struct loop_timer *t);
 };
 
+/* Asked on the loop thread before each wait, in order of adding: makes what progress there is, and
+ * says until when (clock_now; 0: not at all, UINT64_MAX: as long as it takes) the loop may sleep. For
+ * devices that make progress only when they are asked (UCX), or whose descriptor loses wake-ups. */
+struct loop_hook {
+    struct list link; /* private */
+    uint64_t (*before_wait)(struct loop_hook *h);
+};
+
 int loop_create(const char *thread_name, struct loop **out); /* 0 or -errno */
 int loop_start(struct loop *l);    /* starts the thread, signals blocked in it. 0 or -errno */
 void loop_stop(struct loop *l);    /* from any other thread: finishes the current round and joins */
@@ -33,6 +41,9 @@ void loop_remove(struct loop *l, struct loop_fd *f);
 /* Arms or re-arms; -ENOMEM leaves it unarmed. The callback runs unarmed. */
 int loop_timer_arm(struct loop *l, struct loop_timer *t, uint64_t deadline);
 void loop_timer_cancel(struct loop *l, struct loop_timer *t); /* idempotent */
+
+void loop_add_hook(struct loop *l, struct loop_hook *h);
+void loop_remove_hook(struct loop *l, struct loop_hook *h); /* not from a hook */
 
 bool loop_on_thread(const struct loop *l);
 

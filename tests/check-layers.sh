@@ -13,7 +13,7 @@ level() {
     base | bitmap | checksum | clock | conf | conf_* | hash | instance | instance_lock | list | lock | log | loop | machine) echo 0 ;;
     daemonize | mailbox | metrics | mountpoint | states | text | thread | units | wheel) echo 0 ;;
     health | key | l1 | locks | object | order | pin | rank | record | staging | store_rest) echo 1 ;;
-    adapter | job | keylocks | l2 | spec | taskq | tier | tier_* | tiers | workers) echo 2 ;;
+    adapter | arrival | job | keylocks | l2 | spec | taskq | tier | tier_* | tiers | workers) echo 2 ;;
     keyguard | plan | policy | prefetch_ctl | prefetch_impl | prefetch_request | prefetch_task | store_ctl | store_lane | store_queue) echo 3 ;;
     adopt | attr | core | create | data | events | evict | evict_* | expire | file | file_* | handle | hotplug | hotplug_* | l2fs | l2fs_*) echo 4 ;;
     load | names | prefetch | readahead | namespace | namespace_* | publish | remove | rename | scan | status | status_* | store | store_impl | store_job) echo 4 ;;

@@ -1,0 +1,44 @@
+/* arrival.h - what an adapter that receives objects asks of its mount. Level 2.
+ *
+ * A receiver is offered an object, reserves room for it, lets the bytes land in a staging file of its
+ * own (staging_create), verifies them, and publishes: only then has the tree a name for it. A mount
+ * gives the implementation (fs/arrive.c) in adapter_env; tests give their own.
+ *
+ * All functions may be called from any thread, take short locks only, and never wait for a disk, a
+ * peer or room.
+ */
+#ifndef L2FS_ARRIVAL_H
+#define L2FS_ARRIVAL_H
+
+#include "l2.h"
+
+/* An object as the sender describes it. */
+struct arrival {
+    const char *key; /* any bytes; publish and reserve check it */
+    uint64_t size;
+    uint32_t crc32c;
+    struct l2_attr attr; /* atime is not used */
+    uint64_t ttl;        /* ns: when nobody opened it for so long it goes; 0: it stays */
+};
+
+struct arrivals {
+    /* Sets `size` bytes of L1 aside. 0: until publish or give_back.
+     * -EEXIST: the same object (size, crc32c) is there already, whole: nothing to do.
+     * -EAGAIN: no room now; eviction was asked for, and `room` is called when it is worth trying.
+     * -EFBIG: larger than L1. -EINVAL: not a key. -EBUSY: somebody writes it here, or has it pinned.
+     * -EISDIR, -ENOTDIR: as the tree has it. -ESHUTDOWN. */
+    int (*reserve)(struct arrivals *a, const struct arrival *what);
+    void (*give_back)(struct arrivals *a, uint64_t size);
+    /* The object becomes visible under its key, at once and whole, as by rename(2) over what was
+     * there; its parents are made. Ends the reservation in any case. The staging file, of exactly
+     * `size` bytes, is the mount's from now on when it returns 0; else (errors as reserve but
+     * -EAGAIN, also -ENOSPC, -ENOMEM) the caller's still. -EEXIST: the same object came meanwhile. */
+    int (*publish)(struct arrivals *a, const struct arrival *what, uint64_t staging_id);
+    /* Every key of the request has landed: .l2fs/ready/REQ_ID opens. */
+    void (*ready)(struct arrivals *a, const char *req_id);
+    /* Who is told of room; fn is called on any thread and must only pass it on. NULL ends it: when
+     * set_room has returned, fn is not running and not called any more. */
+    void (*set_room)(struct arrivals *a, void (*fn)(void *arg), void *arg);
+};
+
+#endif
