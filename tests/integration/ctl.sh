@@ -191,20 +191,28 @@ assert_eq "$("$C" -m "$MNT" events --type expired,pinned --json 'new' | jq -r .e
 assert_eq "$("$C" -m "$MNT" events --type expired 'dir/*')" ""
 
 say "top"
+wait_for 30 sh -c "'$C' -m '$MNT' --json status | jq -e .is_healthy"
 ends 0 -m "$MNT" top -n 2 -d 200ms
 assert_match "$(cat .out)" "*$MNT  healthy*per second*since the mount*tiers, per second*fs *per second*"
 assert_eq "$("$C" -m "$MNT" top --json -n 2 -d 100ms | jq -s '[.[].status.is_healthy] | all')" true
 "$C" -m "$MNT" top --json -n 1 | jq -e '.rates[1].opens > 0 and .tiers[0].name == "fs"' >/dev/null ||
     fail "top --json has no rates"
 if command -v script >/dev/null; then
-    # On a terminal: the screen is entered and left again, at q, at the count, and at a signal.
-    (wait_for 20 grep -q 'since the mount' typescript && printf q) |
-        timeout 60 script -qefc "$C -m $MNT top -d 100ms" typescript >/dev/null || fail "top did not end at q"
-    for how in "$C -m $MNT top -d 100ms -n 2" "timeout -s INT 1 $C -m $MNT top -d 100ms"; do
-        sleep 5 | timeout 60 script -qefc "$how" typescript >/dev/null || true
-        grep -q "$(printf '\033\\[?1049h')" typescript || fail "$how: no screen"
-        tail -c 200 typescript | grep -q "$(printf '\033\\[?1049l')" || fail "$how: the terminal is not put back"
-    done
+    # On a terminal: the screen is entered and left again, at q, at the count, and at Ctrl-C.
+    # on_screen KEYS ARG...: types KEYS when the screen is there.
+    on_screen() {
+        keys=$1
+        shift
+        rm -f typescript
+        (wait_for 30 grep -q 'since the mount' typescript && printf '%b' "$keys" && wait_for 30 test -e ended) |
+            (timeout 60 script -qefc "$C -m $MNT top -d 100ms $*" typescript >/dev/null || true; : >ended)
+        rm -f ended
+        grep -q "$(printf '\033\\[?1049h')" typescript || fail "top $*: no screen"
+        tail -c 200 typescript | grep -q "$(printf '\033\\[?1049l')" || fail "top $*: the terminal is not put back"
+    }
+    on_screen q
+    on_screen '\003'
+    on_screen '' -n 2
 fi
 
 say "settings"
