@@ -24,6 +24,7 @@
 #define PD_MESSAGE_MAX (4 * MIB) /* bytes */
 #define PD_KEYS_MAX 65536        /* entries of a list */
 #define PD_STRING_MAX 65535      /* bytes of a string */
+#define PD_BATCH_KEYS 1024       /* keys of an AllocRequest with sizes */
 
 enum pd_type {
     /* of LMCache's PD backend */
@@ -46,7 +47,7 @@ enum pd_type {
     /* ours */
     PD_HELLO,        /* init socket: version, epoch, sender, rank, address */
     PD_HELLO_REPLY,  /* version, epoch, address, error */
-    PD_COMMIT,       /* alloc socket: seq, alloc_id, crcs */
+    PD_COMMIT,       /* alloc socket: seq, alloc_id, crcs (per key of the AllocRequest, or none) */
     PD_COMMIT_REPLY, /* seq, errors (errno per key, 0: landed) */
     PD_DONE,         /* alloc socket: seq, req_id, rank: all keys of the request have landed */
     PD_DONE_REPLY,   /* seq, error */
@@ -81,13 +82,18 @@ struct pd_message {
     /* + AllocRequest: given by l2fs senders only (sizes.n != 0 tells); all of keys.n entries */
     struct pd_ints sizes, crcs, modes, uids, gids, mtimes; /* mtimes: ns since 1970 */
     /* + request and reply */
-    int64_t seq;            /* echoed; 0: absent */
-    int64_t alloc_id;       /* AllocResponse, Commit, CancelNotif */
-    struct pd_ints tags;    /* AllocResponse: one per key that is not already there, in order */
-    struct pd_ints errors;  /* CommitReply: positive errno per key */
+    int64_t seq;         /* echoed; 0: absent */
+    int64_t alloc_id;    /* AllocResponse, Commit, CancelNotif */
+    struct pd_ints tags; /* AllocResponse: one per key that is not already there, in order */
+    /* CommitReply: positive errno per key. AllocResponse: the same or absent; a key with an error has
+     * no room and no tag, the others have. ENOBUFS: with it the request is larger than `limit`. */
+    struct pd_ints errors;
     int64_t error;          /* replies: positive errno of the whole, 0 */
     struct pd_bytes reason; /* replies: words for the log */
     int64_t lease_ms;       /* AllocResponse */
+    int64_t limit;          /* HelloReply: most bytes of one AllocRequest */
+    /* epoch: Hello: of this connection, new for each; echoed by HelloReply, given by AllocRequest
+     * (error ENOTCONN: that connection is not there, say Hello). */
     int64_t version, epoch, rank;
     struct pd_bytes
         sender; /* Hello, AllocRequest, Commit, CancelNotif, Done: who, unique per run */

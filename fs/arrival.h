@@ -34,6 +34,8 @@ struct arrivals {
      * `size` bytes, is the mount's from now on when it returns 0; else (errors as reserve but
      * -EAGAIN, also -ENOSPC, -ENOMEM) the caller's still. -EEXIST: the same object came meanwhile. */
     int (*publish)(struct arrivals *a, const struct arrival *what, uint64_t staging_id);
+    /* Whether the key is there, whole, whatever its bytes are: 0 or -ENOENT. */
+    int (*has)(struct arrivals *a, const char *key);
     /* Every key of the request has landed: .l2fs/ready/REQ_ID opens. */
     void (*ready)(struct arrivals *a, const char *req_id);
     /* Who is told of room; fn is called on any thread and must only pass it on. NULL ends it: when
