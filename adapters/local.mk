@@ -40,9 +40,12 @@ adapters_sources = \
 
 # The pd adapter: needs UCX, libzmq and msgpack-c, and is left out without them.
 pd_sources = \
+	adapters/pd_channel.c \
 	adapters/pd_channel.h \
+	adapters/pd_channel_impl.h \
 	adapters/pd_config.h \
 	adapters/pd_ctl.h \
+	adapters/pd_memory.c \
 	adapters/pd_proto.h \
 	adapters/pd_proxy.h \
 	adapters/pd_recv.h \

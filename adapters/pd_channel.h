@@ -24,14 +24,21 @@ struct pd_channel_config {
 /* A transfer: embedded by the caller, untouched between start and `done`. */
 struct pd_transfer {
     /* 0; -ECONNRESET (the peer or the connection is gone), -ECANCELED, -EMSGSIZE (the message had
-     * another length than the buffer), -EIO. */
+     * another length than the buffer; only the receiver is told), -EIO. It may free the transfer,
+     * start it again and close the connection. */
     void (*done)(struct pd_transfer *t, int error);
-    struct list link; /* private */
-    struct pd_conn *conn;
+    /* private: */
+    struct list link;
+    struct pd_conn *conn; /* NULL: not under way */
     void *request;
+    union {
+        const void *from;
+        void *to;
+    };
+    uint64_t tag;
     uint64_t size;
     bool receiving;
-    bool cancelled;
+    bool finished; /* `error` is known, done is about to be called */
     int error;
 };
 

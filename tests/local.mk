@@ -57,6 +57,11 @@ unit_tests = \
 	tests/unit/test_wheel \
 	tests/unit/test_workers \
 	tests/unit/test_xattr
+if HAVE_PD
+unit_tests += \
+	tests/unit/test_pd_channel
+endif
+tests_unit_test_pd_channel_SOURCES = tests/unit/test_pd_channel.c tests/unit/channel_fixture.c tests/unit/channel_fixture.h
 tests_unit_test_evict_ctl_SOURCES = tests/unit/test_evict_ctl.c tests/unit/evict_fixture.c tests/unit/evict_fixture.h
 tests_unit_test_evict_left_SOURCES = tests/unit/test_evict_left.c tests/unit/evict_fixture.c tests/unit/evict_fixture.h
 tests_unit_test_fs_adapter_SOURCES = tests/unit/test_fs_adapter.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
