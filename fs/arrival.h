@@ -19,14 +19,16 @@ struct arrival {
     uint32_t crc32c;
     struct l2_attr attr; /* atime is not used */
     uint64_t ttl;        /* ns: when nobody opened it for so long it goes; 0: it stays */
+    const char *from;    /* who sent it, for the event; NULL: not said */
 };
 
 struct arrivals {
     /* Sets `size` bytes of L1 aside. 0: until publish or give_back.
      * -EEXIST: the same object (size, crc32c) is there already, whole: nothing to do.
-     * -EAGAIN: no room now; eviction was asked for, and `room` is called when it is worth trying.
-     * -EFBIG: larger than L1. -EINVAL: not a key. -EBUSY: somebody writes it here, or has it pinned.
-     * -EISDIR, -ENOTDIR: as the tree has it. -ESHUTDOWN. */
+     * -EAGAIN: no room now, or the mount is still starting; eviction was asked for, and `room` is
+     * called when it is worth trying. -EFBIG: larger than L1. -EDQUOT: its directory's quota is full.
+     * -EINVAL: not a key, a temporary name (-o tmp), or below .l2fs. -EBUSY: somebody writes it here,
+     * or has it pinned. -EISDIR, -ENOTDIR: as the tree has it. -ESHUTDOWN. */
     int (*reserve)(struct arrivals *a, const struct arrival *what);
     void (*give_back)(struct arrivals *a, uint64_t size);
     /* The object becomes visible under its key, at once and whole, as by rename(2) over what was
@@ -38,8 +40,9 @@ struct arrivals {
     int (*has)(struct arrivals *a, const char *key);
     /* Every key of the request has landed: .l2fs/ready/REQ_ID opens. */
     void (*ready)(struct arrivals *a, const char *req_id);
-    /* Who is told of room; fn is called on any thread and must only pass it on. NULL ends it: when
-     * set_room has returned, fn is not running and not called any more. */
+    /* Who is told of room, one for each `arg` (an adapter has one). fn is called on any thread and
+     * must only pass it on. fn NULL ends that of `arg`: when set_room has returned, it is not running
+     * and not called any more. */
     void (*set_room)(struct arrivals *a, void (*fn)(void *arg), void *arg);
 };
 
