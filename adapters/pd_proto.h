@@ -47,8 +47,8 @@ enum pd_type {
     /* ours */
     PD_HELLO,        /* init socket: version, epoch, sender, rank, address */
     PD_HELLO_REPLY,  /* version, epoch, address, error */
-    PD_COMMIT,       /* alloc socket: seq, alloc_id, crcs (per key of the AllocRequest, or none) */
-    PD_COMMIT_REPLY, /* seq, errors (errno per key, 0: landed) */
+    PD_COMMIT,       /* alloc socket: seq, alloc_id, crcs */
+    PD_COMMIT_REPLY, /* seq, errors (errno per tag, 0: landed) */
     PD_DONE,         /* alloc socket: seq, req_id, rank: all keys of the request have landed */
     PD_DONE_REPLY,   /* seq, error */
     PD_TYPES
@@ -85,8 +85,7 @@ struct pd_message {
     int64_t seq;         /* echoed; 0: absent */
     int64_t alloc_id;    /* AllocResponse, Commit, CancelNotif */
     struct pd_ints tags; /* AllocResponse: one per key that is not already there, in order */
-    /* CommitReply: positive errno per key. AllocResponse: the same or absent; a key with an error has
-     * no room and no tag, the others have. ENOBUFS: with it the request is larger than `limit`. */
+    /* CommitReply: positive errno per tag */
     struct pd_ints errors;
     int64_t error;          /* replies: positive errno of the whole, 0 */
     struct pd_bytes reason; /* replies: words for the log */
