@@ -46,9 +46,15 @@ pd_sources = \
 	adapters/pd_config.h \
 	adapters/pd_ctl.h \
 	adapters/pd_memory.c \
+	adapters/pd_proto.c \
 	adapters/pd_proto.h \
+	adapters/pd_proto_impl.h \
+	adapters/pd_proto_size.c \
+	adapters/pd_proto_table.c \
 	adapters/pd_proxy.h \
 	adapters/pd_recv.h \
+	adapters/pd_scan.c \
+	adapters/pd_scan.h \
 	adapters/pd_send.h
 if HAVE_PD
 adapters_sources += $(pd_sources)

@@ -70,7 +70,8 @@ struct pd_ints {
 /* One message: the members of its type are set, the rest is zero. */
 struct pd_message {
     enum pd_type type;
-    bool async; /* AllocRequest, AllocResponse: the form with req_id; decoded: was there */
+    bool
+        async; /* AllocRequest, AllocResponse: the form with req_id; decoded: a field of it was there */
     struct pd_strings keys; /* also cached_keys */
     struct pd_ints shape;
     int64_t fmt, last_chunk_toks, total_chunks;

@@ -72,6 +72,13 @@ tests_unit_test_fs_space_SOURCES = tests/unit/test_fs_space.c tests/unit/fs_fixt
 tests_unit_test_ctl_LDADD = tools/libctl.a $(LDADD)
 tests_unit_test_tenant_SOURCES = tests/unit/test_tenant.c tests/unit/tenant_fixture.c tests/unit/tenant_fixture.h
 tests_unit_test_tenant_room_SOURCES = tests/unit/test_tenant_room.c tests/unit/tenant_fixture.c tests/unit/tenant_fixture.h
+if HAVE_PD
+unit_tests += \
+	tests/unit/test_pd_proto \
+	tests/unit/test_pd_strict
+tests_unit_test_pd_proto_SOURCES = tests/unit/test_pd_proto.c tests/unit/pd_vectors.c tests/unit/pd_vectors.h
+tests_unit_test_pd_strict_SOURCES = tests/unit/test_pd_strict.c tests/unit/pd_vectors.c tests/unit/pd_vectors.h
+endif
 conform_tests = \
 	tests/conform/conform
 tests_conform_conform_SOURCES = \
@@ -180,6 +187,9 @@ fuzz_targets = \
 	tests/fuzz/fuzz_units \
 	tests/fuzz/fuzz_xattr
 
+if HAVE_PD
+fuzz_targets += tests/fuzz/fuzz_pd_proto
+endif
 tests_fuzz_fuzz_options_SOURCES = tests/fuzz/fuzz_options.c tests/fuzz/fuzz_options.h
 tests_fuzz_fuzz_spec_json_SOURCES = tests/fuzz/fuzz_spec_json.c tests/fuzz/fuzz_options.h
 
