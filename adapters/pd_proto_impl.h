@@ -27,7 +27,7 @@ struct pd_field {
     enum pd_range range;
 };
 
-#define PD_FIELDS_MAX 17
+#define PD_FIELDS_MAX 23
 
 struct pd_form {
     const char *tag;

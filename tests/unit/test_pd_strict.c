@@ -198,7 +198,7 @@ static const struct {
      RANGE_WHY},
     /* our limits */
     {"83 " NOTIF "a4 'deep' " TEN("91 ") "91 91 91 91 91 91 c0 " ID "a1 '7'", "nested too deeply"},
-    {TEN(TEN("91 ")), "cut short"},
+    {TEN(TEN("91 ")), "nested too deeply"},
     {"82 " QUERY "a4 'keys' dd ff ff ff ff a1 'a'", "cut short"},
     {"df ff ff ff ff " QUERY "a4 'keys' 90", "cut short"},
     {"df 80 00 00 01 " QUERY "a4 'keys' 90", "cut short"},
