@@ -4,7 +4,9 @@
  * Source of names, fields, order and bytes: reference pd-protocol.md sections 1.4 to 1.6. Messages
  * and fields that begin with "l2fs" or are marked + are ours; a msgspec peer ignores extra fields.
  * Encoded: fields in the order of the table, integers and headers in their smallest form, our extra
- * fields only where set. Decoded as strictly as msgspec (section 1.6), with caps of our own.
+ * fields only where set. Decoded as strictly as msgspec (section 1.6), with caps of our own; also
+ * refused: a zero byte in a string, an error that is no errno, a negative size, lists of an
+ * AllocRequest with sizes that are not all as long as keys.
  *
  * Between two l2fs: AllocResponse has an already index, an error or a tag for each key, tags in the
  * order of the keys that have one; or error and reason, and nothing was given. For a key of size 0 no
@@ -70,8 +72,7 @@ struct pd_ints {
 /* One message: the members of its type are set, the rest is zero. */
 struct pd_message {
     enum pd_type type;
-    bool
-        async; /* AllocRequest, AllocResponse: the form with req_id; decoded: a field of it was there */
+    bool async; /* Alloc*: the form with req_id; decoded AllocRequest: a field of it was there */
     struct pd_strings keys; /* also cached_keys */
     struct pd_ints shape;
     int64_t fmt, last_chunk_toks, total_chunks;
@@ -102,7 +103,7 @@ struct pd_message {
     int64_t x, y;            /* their int fields in order */
 };
 
-/* Appends the message; out->failed on no memory. */
+/* Appends the message; out->failed on no memory. One longer than PD_MESSAGE_MAX no peer takes. */
 void pd_encode(const struct pd_message *m, struct text *out);
 
 /* The message, to be freed with pd_message_free; strings point into `data`, which must outlive it.
