@@ -170,6 +170,27 @@ static size_t force_unlock(struct adapter *a, const char *key)
     return inner->ops->force_unlock(inner, key);
 }
 
+static int cancel_store(struct adapter *a, const char *key)
+{
+    struct adapter *inner = to_fault(a)->inner;
+
+    return inner->ops->cancel_store(inner, key);
+}
+
+static int request_done(struct adapter *a, const struct l2_route *route)
+{
+    struct adapter *inner = to_fault(a)->inner;
+
+    return inner->ops->request_done(inner, route);
+}
+
+static json_t *peers(struct adapter *a)
+{
+    struct adapter *inner = to_fault(a)->inner;
+
+    return inner->ops->peers(inner);
+}
+
 static json_t *status(struct adapter *a)
 {
     struct fault *f = to_fault(a);
@@ -204,6 +225,12 @@ static void hide_missing(struct adapter_ops *ops, const struct adapter_ops *inne
         ops->usage = NULL;
     if (!inner->force_unlock)
         ops->force_unlock = NULL;
+    if (!inner->cancel_store)
+        ops->cancel_store = NULL;
+    if (!inner->request_done)
+        ops->request_done = NULL;
+    if (!inner->peers)
+        ops->peers = NULL;
 }
 
 static int check(const void *config, struct text *err)
@@ -425,7 +452,8 @@ static const struct conf_opt options[] = {
     .query_lookup = query_lookup, .submit_unlock = submit_unlock, .submit_load = submit_load,      \
     .query_load = query_load, .rename = fault_rename, .remove = fault_remove,                      \
     .make_dir = make_dir, .set_attr = set_attr, .list = list_all, .open_file = open_file,          \
-    .link_file = link_file, .usage = usage, .force_unlock = force_unlock, .status = status
+    .link_file = link_file, .usage = usage, .force_unlock = force_unlock,                          \
+    .cancel_store = cancel_store, .request_done = request_done, .peers = peers, .status = status
 
 const struct adapter_ops fault_adapter = {
     .name = "fault", .summary = "wraps another adapter and injects faults, for tests", FAULT_OPS};

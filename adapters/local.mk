@@ -43,7 +43,9 @@ pd_sources = \
 	adapters/pd_channel.c \
 	adapters/pd_channel.h \
 	adapters/pd_channel_impl.h \
+	adapters/pd_config.c \
 	adapters/pd_config.h \
+	adapters/pd_config_check.c \
 	adapters/pd_ctl.h \
 	adapters/pd_memory.c \
 	adapters/pd_proto.c \

@@ -10,7 +10,7 @@
 
 enum pd_role { PD_SENDER, PD_RECEIVER };
 enum pd_device { PD_CPU, PD_CUDA };
-enum pd_transport { PD_UCX, PD_MOCK_MEMORY }; /* `nixl` is another name for ucx */
+enum pd_transport { PD_UCX, PD_MOCK_MEMORY, PD_NIXL /* as PD_UCX */ };
 
 #define PD_RANKS_MAX 64 /* ports of one list */
 #define PD_PEERS_MAX 256
@@ -19,20 +19,21 @@ enum pd_transport { PD_UCX, PD_MOCK_MEMORY }; /* `nixl` is another name for ucx 
 struct pd_config {
     int role;           /* enum pd_role; required */
     char *peer_host;    /* required; the receiver's address: it binds it, a sender connects to it */
-    json_t *init_port;  /* peer_init_port: list of int (or one), by TP rank; required */
+    json_t *init_port;  /* peer_init_port: list of int (or one), by TP rank; required; receiver: 0
+                           is a port that the kernel chooses */
     json_t *alloc_port; /* peer_alloc_port; required */
     char *proxy_host;   /* sender: "" means nobody is told */
     int64_t proxy_port; /* 0 .. 65535 */
     uint64_t buffer_size;  /* bytes on their way per rank, not landed yet */
     int buffer_device;     /* enum pd_device */
     int transport;         /* transfer_channel */
-    json_t *nixl_backends; /* list of str, taken for compatibility; ["tcp"] becomes UCX_TLS=tcp */
+    json_t *nixl_backends; /* list of str: UCX_TLS where tls is not given, see pd_config_tls */
     int64_t tp_rank;       /* sender: which entry of the port lists it uses */
     json_t *
         peers; /* sender: {"NAME": {"peer_host":, "peer_init_port":, "peer_alloc_port":, "dir":}} */
-    char *ucx_tls;          /* tls: UCX_TLS; default "tcp,cma,self"-like choice, see pd_config.c */
-    char *ucx_devices;      /* devices: UCX_NET_DEVICES */
-    uint64_t alloc_timeout; /* ns a request waits for room at the receiver */
+    char *ucx_tls;             /* tls: UCX_TLS */
+    char *ucx_devices;         /* devices: UCX_NET_DEVICES */
+    uint64_t alloc_timeout;    /* ns a request waits for room at the receiver */
     uint64_t transfer_timeout; /* ns for the data of one batch, and one more s per 64 MiB of it */
     uint64_t connect_timeout;  /* ns for a handshake */
     uint64_t lease;            /* ns: receiver takes uncommitted space back */
@@ -59,8 +60,12 @@ struct pd_target {
 /* Fills what the table cannot check: lists, ranges, which fields a role needs. 0 or -EINVAL with one
  * sentence that names the field, the value and what is allowed. */
 int pd_config_check(const void *config, struct text *err);
+size_t pd_config_ports(const json_t *list);        /* entries of a port list, or of one number */
 size_t pd_config_ranks(const struct pd_config *c); /* entries of the port lists */
 uint16_t pd_config_port(const json_t *list, size_t rank);
+/* Appends UCX_TLS to the empty `out`: tls, else the names of nixl_backends; nothing where those name
+ * UCX or are null: then UCX chooses. 0 or -ENOMEM. */
+int pd_config_tls(const struct pd_config *c, struct text *out);
 size_t pd_config_targets(const struct pd_config *c); /* sender: 1 + peers */
 struct pd_target pd_config_target(const struct pd_config *c, size_t i);
 /* Which target a key goes to: that of name `peer` (a name or a host; NULL: not said), else the one

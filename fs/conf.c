@@ -75,6 +75,16 @@ static int unknown(const struct conf_opt *table, const char *name, struct text *
 
 /* --- the interface --- */
 
+static int set_default(const struct conf_opt *o, const struct conf_opt *table, void *cfg)
+{
+    json_t **member = member_of(o, cfg);
+
+    if (o->type != CONF_JSON)
+        return conf_set(table, cfg, o->name, o->def, 0, NULL);
+    *member = json_loads(o->def, JSON_DECODE_ANY, NULL);
+    return *member ? 0 : -EINVAL;
+}
+
 int conf_defaults(const struct conf_opt *table, void *cfg)
 {
     static const size_t sizes[] = {
@@ -90,7 +100,7 @@ int conf_defaults(const struct conf_opt *table, void *cfg)
         memset(member_of(o, cfg), 0, sizes[o->type]);
     for (const struct conf_opt *o = table; o->name && !rc; o++) {
         if (o->def)
-            rc = conf_set(table, cfg, o->name, o->def, 0, NULL);
+            rc = set_default(o, table, cfg);
     }
     if (rc)
         conf_fini(table, cfg);
@@ -200,7 +210,7 @@ json_t *conf_to_json(const struct conf_opt *table, const void *cfg)
     return object;
 }
 
-static void put_help_line(const struct conf_opt *o, struct text *out)
+static void put_help_line(const struct conf_opt *o, bool optional, struct text *out)
 {
     static const char *const words[] = {
         [CONF_BOOL] = "",        [CONF_INT] = "=INT", [CONF_DOUBLE] = "=NUMBER",
@@ -218,15 +228,21 @@ static void put_help_line(const struct conf_opt *o, struct text *out)
     text_puts(out, o->help ? o->help : "");
     if (o->required)
         text_puts(out, " (required)");
-    else if (o->def)
+    else if (o->def && *o->def)
         text_printf(out, " (default: %s)", o->def);
+    else if (optional)
+        text_puts(out, " (optional)");
     text_puts(out, "\n");
 }
 
 void conf_help(const struct conf_opt *table, struct text *out)
 {
+    bool required = false;
+
     for (const struct conf_opt *o = table; o->name; o++)
-        put_help_line(o, out);
+        required |= o->required;
+    for (const struct conf_opt *o = table; o->name; o++)
+        put_help_line(o, required, out);
 }
 
 void conf_fini(const struct conf_opt *table, void *cfg)

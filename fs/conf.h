@@ -29,7 +29,7 @@ struct conf_opt {
     const char *name;
     enum conf_type type;
     size_t offset;
-    const char *def; /* default in -o syntax, NULL: zero/NULL */
+    const char *def; /* default in -o syntax (CONF_JSON: JSON), NULL: zero/NULL */
     const char *help;
     double min, max; /* inclusive, in what a plain number means (bytes, GiB, seconds); both 0:
                         unbounded; max below min: no upper bound */
@@ -55,7 +55,8 @@ int conf_set_json(const struct conf_opt *table, void *cfg, json_t *object,
                   const char *const *ignore, bool strict, struct text *err);
 /* The effective configuration as a new JSON object. NULL on no memory. */
 json_t *conf_to_json(const struct conf_opt *table, const void *cfg);
-/* --help lines: "  name=TYPE        help (default: def)". */
+/* --help lines: "  name=TYPE        help (default: def)", or (required); where some
+ * options are, those without a default say (optional). */
 void conf_help(const struct conf_opt *table, struct text *out);
 void conf_fini(const struct conf_opt *table, void *cfg);
 

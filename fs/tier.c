@@ -413,3 +413,29 @@ int tier_link_file(struct tier *t, int fd, const char *key)
     o = start(t, TIER_LINK_FILE, key);
     return end(t, &o, ops->link_file(t->adapter, fd, key), -EEXIST);
 }
+
+int tier_cancel_store(struct tier *t, const char *key)
+{
+    const struct adapter_ops *ops = t->adapter->ops;
+    int rc = check_key(key);
+
+    if (rc)
+        return rc;
+    return ops->cancel_store ? ops->cancel_store(t->adapter, key) : -EOPNOTSUPP;
+}
+
+int tier_request_done(struct tier *t, const struct l2_route *route)
+{
+    const struct adapter_ops *ops = t->adapter->ops;
+
+    if (!route || !route->req_id)
+        return -EINVAL;
+    return ops->request_done ? ops->request_done(t->adapter, route) : -EOPNOTSUPP;
+}
+
+json_t *tier_peers(struct tier *t)
+{
+    const struct adapter_ops *ops = t->adapter->ops;
+
+    return ops->peers ? ops->peers(t->adapter) : NULL;
+}

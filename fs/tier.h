@@ -60,6 +60,9 @@ void tier_locks_until(struct tier *t, const char *const *keys, size_t n, uint64_
 size_t tier_locked_keys(struct tier *t);
 /* How many locks the key had; 0 where the adapter has none. */
 size_t tier_force_unlock(struct tier *t, const char *key);
+int tier_cancel_store(struct tier *t, const char *key);
+int tier_request_done(struct tier *t, const struct l2_route *route);
+json_t *tier_peers(struct tier *t);        /* NULL where the adapter has none, or no memory */
 bool tier_has_files(const struct tier *t); /* open_file is there: state `disk` is possible */
 
 #endif

@@ -92,6 +92,9 @@ tests_conform_conform_SOURCES = \
 	tests/conform/conform_tasks.c \
 	tests/conform/conform_threads.c
 stress_tests =
+if HAVE_PD
+unit_tests += tests/unit/test_pd_config
+endif
 
 # Code that tests share (tests/lib/*.c and .h).
 testlib_sources = \

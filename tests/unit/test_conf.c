@@ -171,16 +171,16 @@ START_TEST(help)
     struct text t = {0};
 
     conf_help(table, &t);
-    ck_assert_str_eq(t.data, "  allow_other               let others in\n"
+    ck_assert_str_eq(t.data, "  allow_other               let others in (optional)\n"
                              "  threads=INT               worker threads (default: 4)\n"
                              "  ratio=NUMBER              eviction ratio (default: 0.8)\n"
                              "  l1=SIZE                   memory for staging (default: 1G)\n"
                              "  max_size_gb=GIB           capacity (required)\n"
                              "  timeout=TIME              how long to wait (default: 250ms)\n"
-                             "  name=TEXT                 a name\n"
+                             "  name=TEXT                 a name (optional)\n"
                              "  evict=lru|fifo|noop       who goes first (default: fifo)\n"
-                             "  adapters=JSON             adapter specs\n"
-                             "  any=INT                   \n");
+                             "  adapters=JSON             adapter specs (optional)\n"
+                             "  any=INT                    (optional)\n");
     text_fini(&t);
 }
 END_TEST

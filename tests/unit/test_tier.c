@@ -305,6 +305,10 @@ START_TEST(missing_operations_are_not_supported)
     ck_assert_int_eq(tier_list(tier, see, &n), -EOPNOTSUPP);
     ck_assert_int_eq(tier_open_file(tier, "a", 0, &attr, &fd), -EOPNOTSUPP);
     ck_assert_int_eq(tier_link_file(tier, 0, "a"), -EOPNOTSUPP);
+    ck_assert_int_eq(tier_cancel_store(tier, "a"), -EOPNOTSUPP);
+    ck_assert_int_eq(tier_request_done(tier, &(struct l2_route){NULL, "r"}), -EOPNOTSUPP);
+    ck_assert_int_eq(tier_request_done(tier, &(struct l2_route){"p", NULL}), -EINVAL);
+    ck_assert_ptr_null(tier_peers(tier));
     ck_assert_int_eq(counter("failed", "rename"), 0);
     tier_close(tier);
 }
