@@ -8,13 +8,14 @@
  * refused: a zero byte in a string, an error that is no errno, a negative size, lists of an
  * AllocRequest with sizes that are not all as long as keys.
  *
- * Between two l2fs: AllocResponse has an already index, an error or a tag for each key, tags in the
- * order of the keys that have one; or error and reason, and nothing was given. For a key of size 0 no
- * data message is sent. CommitReply's errors are one per key of the AllocRequest (already there: 0); a
- * Commit may arrive before the last data, and twice. CancelNotif comes when no send of those keys is
- * under way any more; the other keys of its alloc_id go on, and those cancelled end with ECANCELED in
- * the CommitReply; alloc_id 0: that request of the sender (its seq) which waits for room. Every Hello
- * of a sender replaces its connection. ESTALE: no such alloc_id.
+ * Between two l2fs: AllocResponse has already + tags = keys, tags in the order of the keys that are
+ * not there; or error and reason, and nothing was given. The smaller batches or the single keys of a
+ * refused one may be asked for again. For a key of size 0 no data message is sent. Commit has a
+ * crc32c per tag and CommitReply an errno per tag; a Commit may arrive before the last data, and
+ * twice. CancelNotif comes when no send of those keys is under way any more; the other keys of its
+ * alloc_id go on, and are in the Commit with those cancelled (ECANCELED); alloc_id 0: those keys of
+ * the sender that wait for room. Every Hello of a sender replaces its connection and has an epoch
+ * of its own. error ENOTCONN: the sender is not known, it says Hello again; ESTALE: no such alloc_id.
  */
 #ifndef L2FS_PD_PROTO_H
 #define L2FS_PD_PROTO_H
