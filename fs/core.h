@@ -14,6 +14,7 @@
 #include "namespace.h"
 #include "prefetch.h"
 #include "record.h"
+#include "requests.h"
 #include "store.h"
 #include "tiers.h"
 #include "vfs.h"
@@ -53,6 +54,7 @@ struct l2fs {
     struct list tenants;       /* ns->lock; tenant.h */
     struct list space_waiters; /* ns->lock; creates and loads that wait for L1 space */
     struct stores stores;      /* ns->lock */
+    struct requests requests;  /* ns->lock */
     struct list warms;         /* ns->lock; struct warm */
     struct evictor evictor;
     uint64_t expect;            /* ns->lock; learned size of an object written anywhere */

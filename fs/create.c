@@ -8,6 +8,7 @@
 #include "core.h"
 #include "log.h"
 #include "tenant.h"
+#include "xattr.h"
 
 static struct inode *new_file_locked(struct l2fs *fs, const struct vfs_new *n)
 {
@@ -17,7 +18,10 @@ static struct inode *new_file_locked(struct l2fs *fs, const struct vfs_new *n)
         return NULL;
     inode->uid = n->caller.uid;
     inode->gid = n->dir->mode & S_ISGID ? n->dir->gid : n->caller.gid;
-    return inode;
+    if (!xattr_inherit_peer(inode, n->dir))
+        return inode;
+    ns_forget_unused(fs->ns, inode);
+    return NULL;
 }
 
 static bool wants_disk(const struct l2fs *fs, const struct vfs_new *n)

@@ -276,6 +276,7 @@ void file_settle_locked(struct l2fs *fs, struct inode *inode)
 
     locks_note(&fs->locks, inode);
     evict_ctl_note_locked(fs, inode);
+    requests_note_locked(fs, inode);
     if (o) {
         store_note_locked(fs, o);
         evict_note_locked(fs, o);

@@ -171,6 +171,7 @@ static void destroy(struct l2fs *fs, bool keep)
     events_destroy(fs->events);
     if (fs->pinner)
         ns_walk(fs->ns->root, unpin_one, fs);
+    requests_fini(fs);
     ns_destroy(fs->ns);
     tenants_fini(fs);
     pinner_destroy(fs->pinner);
@@ -202,6 +203,8 @@ static int build(struct l2fs *fs, struct text *err)
     rc = ns_create(&fs->ns);
     if (!rc)
         rc = tenants_init(fs);
+    if (!rc)
+        rc = requests_init(fs);
     if (!rc)
         rc = events_create(&fs->events);
     if (!rc)
@@ -286,6 +289,7 @@ void l2fs_stop(struct l2fs *fs)
     hotplug_stop(fs);
     quota_stop(fs);
     left = drain(fs);
+    mailbox_call(fs->mailbox, NULL, NULL); /* what is complete has been told */
     loop_stop(fs->loop);
     if (left)
         log_err("%zu objects are not in L2; they stay in %s and the next mount of instance %s "

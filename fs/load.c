@@ -182,6 +182,7 @@ static void arrived_locked(struct l2fs *fs, struct load_work *work, const struct
     file_pin_locked(fs, o);
     loaded_event(fs, work, k);
     wake_locked(fs, &o->waiters, 0);
+    store_loaded_locked(fs, inode);
 }
 
 static void failed_locked(struct l2fs *fs, struct load_work *work, int error)

@@ -134,6 +134,8 @@ fs_sources = \
 	fs/remove.c \
 	fs/remove.h \
 	fs/rename.c \
+	fs/requests.c \
+	fs/requests.h \
 	fs/scan.c \
 	fs/signals.c \
 	fs/signals.h \
@@ -160,6 +162,7 @@ fs_sources = \
 	fs/store_queue.c \
 	fs/store_queue.h \
 	fs/store_rest.h \
+	fs/store_send.c \
 	fs/taskq.c \
 	fs/taskq.h \
 	fs/tenant.c \
@@ -193,6 +196,7 @@ fs_sources = \
 	fs/xattr_kept.c \
 	fs/xattr_kept.h \
 	fs/xattr_lock.c \
+	fs/xattr_peer.c \
 	fs/xattr_set.c \
 	fs/xattr_unlock.c \
 	fs/xattr_value.c \

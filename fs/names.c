@@ -10,6 +10,7 @@
 #include "core.h"
 #include "log.h"
 #include "tenant.h"
+#include "xattr.h"
 
 static int checked_dir(const struct l2fs *fs, const struct inode *dir)
 {
@@ -47,7 +48,9 @@ static int link_dir_locked(struct l2fs *fs, const struct vfs_new *n, char *key, 
         return -ENOMEM;
     inode->uid = n->caller.uid;
     inode->gid = n->dir->mode & S_ISGID ? n->dir->gid : n->caller.gid;
-    err = ns_link(fs->ns, n->dir, n->name, inode, &d);
+    err = xattr_inherit_peer(inode, n->dir);
+    if (!err)
+        err = ns_link(fs->ns, n->dir, n->name, inode, &d);
     if (!err && ns_path(d, key) >= KEY_PATH_MAX) {
         ns_unlink(fs->ns, d);
         err = -ENAMETOOLONG;
@@ -151,7 +154,10 @@ void file_unlink_locked(struct l2fs *fs, struct dentry *d, bool keep_record)
 {
     struct inode *inode = d->inode;
     struct object *o = inode->object;
+    char key[KEY_PATH_MAX + 2];
 
+    if (ns_path(d, key) > 0)
+        store_cancel_locked(fs, inode, key);
     ns_unlink(fs->ns, d);
     if (!inode->names)
         load_cancel_locked(fs, inode);
@@ -159,8 +165,10 @@ void file_unlink_locked(struct l2fs *fs, struct dentry *d, bool keep_record)
         tenant_note_locked(fs, inode);
         if (o && inode->state == STATE_RESIDENT && !o->dirty)
             file_record_locked(fs, o, RECORD_PUBLISHED);
+        requests_note_locked(fs, inode);
         return;
     }
+    requests_leave_locked(fs, inode);
     if (o) {
         l1_unpromise(&fs->l1, o);
         l1_remove(&fs->l1, o);
@@ -202,7 +210,7 @@ static int unlink_locked(struct l2fs *fs, struct inode *dir, const char *name, c
         return -EBUSY;
     if (ns_path(d, key) < 0)
         return -ENAMETOOLONG;
-    if (name_in_l2(d)) {
+    if (name_in_l2(d) && tiers_have_names(&fs->tiers)) {
         turn_enter_locked(fs, turn, key, NULL);
         *held = d->inode;
         d->inode->busy++;

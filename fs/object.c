@@ -66,6 +66,7 @@ struct extra *inode_extra(struct inode *inode)
             inode->extra->inode = inode;
             list_init(&inode->extra->expire.link);
             list_init(&inode->extra->pin_end.link);
+            list_init(&inode->extra->member.link);
         }
     }
     return inode->extra;

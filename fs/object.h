@@ -21,6 +21,7 @@ struct load_work;
 struct store_work;
 struct vfile;
 struct inode;
+struct request;
 struct tenant;
 struct rank;
 struct l1_share;
@@ -39,6 +40,13 @@ struct dentry {
 
 enum pin_kind { PIN_NONE, PIN_SOFT, PIN_HARD };
 
+/* A file that its request waits for (requests.h). */
+struct request_member {
+    struct request *of; /* NULL: none does */
+    struct list link;
+    bool failed; /* given up at a tier that sends */
+};
+
 /* What few files have: engine xattrs and the settable user.l2fs.* ones. */
 struct extra {
     void *xattrs; /* struct l2_xattrs layout */
@@ -52,6 +60,7 @@ struct extra {
     struct inode *inode;
     char *req_id;
     bool last_prefill;
+    struct request_member member;
     int error;     /* last load or store error, as a negative errno */
     char *refusal; /* below .l2fs: why the last setting was refused; NULL: it was not */
 };
@@ -76,8 +85,11 @@ struct inode {
     uint32_t busy;  /* operations that hold a pointer outside the lock */
     uint8_t state;  /* enum state; files only */
     bool has_crc;
-    bool stale;   /* some tier may hold another version of it */
-    bool doubted; /* the kernel may know it by a name it lost: the next writer must look again */
+    bool stale : 1; /* some tier may hold another version of it */
+    bool
+        doubted : 1; /* the kernel may know it by a name it lost: the next writer must look again */
+    bool unsent : 1; /* a tier that sends was given up for the bytes that are stored */
+    bool resend : 1; /* it is sent again as soon as it is in L1 */
 };
 
 struct object {

@@ -50,6 +50,7 @@ static bool refuse_locked(struct l2fs *fs, struct object *o, const char *why, in
     file_event_error(fs, "discarded", key, error);
     metric_add(fs->m.discards, 1);
     file_error_locked(inode, error);
+    requests_lost_locked(fs, inode);
     l1_unpromise(&fs->l1, o);
     l1_remove(&fs->l1, o);
     file_drop_locked(fs, o);
@@ -122,6 +123,7 @@ bool publish_locked(struct l2fs *fs, struct object *o)
     metric_add(fs->m.publishes, 1);
     for (const struct dentry *d = inode->names; d; d = d->alias)
         published_event_locked(fs, d);
+    requests_join_locked(fs, inode);
     inode->busy++;
     return true;
 }
@@ -142,6 +144,7 @@ void publish_early_locked(struct l2fs *fs, struct object *o)
     o->want_gen++;
     inode->has_crc = false;
     inode->tiers = 0;
+    requests_join_locked(fs, inode);
     wake_locked(fs, &o->waiters, 0);
 }
 

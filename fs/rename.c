@@ -187,10 +187,12 @@ static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct mov
     m->drop_l2 = m->to && !m->dir && name_in_l2(m->to);
     if (m->dir)
         turn_enter_locked(fs, &m->turn, NULL, NULL);
-    else if (m->in_l2 || m->drop_l2)
+    else if ((m->in_l2 || m->drop_l2) && tiers_have_names(&fs->tiers))
         turn_enter_locked(fs, &m->turn, m->old_key, m->new_key);
     temporary = name_is_temporary(fs, m->from);
     err = move_name_locked(fs, r, m);
+    if (!err && m->in_l2 && !m->dir)
+        store_send_again_locked(fs, m->inode); /* peers do not rename */
     if (!err)
         publish_renamed_locked(fs, m);
     if (!err && temporary)

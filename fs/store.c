@@ -37,7 +37,7 @@ bool store_needed_locked(const struct l2fs *fs, const struct inode *inode)
     return (o->fsync_wanted || !o->writers) && store_name_locked(fs, inode);
 }
 
-static bool given_up(const struct object *o)
+bool store_given_up_locked(const struct object *o)
 {
     return o->rest.given_gen && o->rest.given_gen == o->want_gen;
 }
@@ -52,7 +52,7 @@ static bool wanted_locked(const struct l2fs *fs, const struct inode *inode)
 {
     struct store_facts f;
 
-    if (!store_needed_locked(fs, inode) || given_up(inode->object))
+    if (!store_needed_locked(fs, inode) || store_given_up_locked(inode->object))
         return false;
     f = facts_of(fs, inode->object);
     return store_policy_wants(fs->cfg->store_policy, &f);
@@ -63,7 +63,7 @@ static struct list *place_of(struct l2fs *fs, struct object *o)
 {
     if (o->store || !store_needed_locked(fs, o->inode))
         return NULL;
-    return given_up(o) ? &fs->stores.given : &fs->stores.cold;
+    return store_given_up_locked(o) ? &fs->stores.given : &fs->stores.cold;
 }
 
 static void rest_locked(struct l2fs *fs, struct object *o)
@@ -151,7 +151,7 @@ void store_queue_locked(struct l2fs *fs, struct inode *inode, bool urgent)
         return;
     if (urgent) {
         o->rest.asked = true;
-        o->rest.given_gen = 0;
+        o->rest.given_gen = o->rest.unwanted = 0;
     }
     work = o->store;
     if (!work && wanted_locked(fs, inode))
@@ -226,8 +226,11 @@ void store_retry_locked(struct l2fs *fs, struct inode *inode)
     struct object *o = inode->object;
     struct store_work *work = o ? o->store : NULL;
 
+    if (!o && inode->unsent)
+        store_send_again_locked(fs, inode);
     if (!o || (!o->failed && !o->rest.given_gen))
         return;
+    o->rest.unwanted = 0;
     if (work) {
         afresh(work);
         if (list_linked(&work->retry_link))
@@ -238,6 +241,19 @@ void store_retry_locked(struct l2fs *fs, struct inode *inode)
     o->failed = 0;
     o->rest.asked = true;
     store_again_locked(fs, inode, false);
+}
+
+void store_unwanted_locked(struct l2fs *fs, struct inode *inode)
+{
+    struct object *o = inode->object;
+
+    inode->resend = false;
+    if (!o)
+        return;
+    o->rest.unwanted = o->want_gen;
+    store_cancel_locked(fs, inode, NULL);
+    if (o->store && list_linked(&o->store->retry_link))
+        unpark_locked(o->store, false);
 }
 
 void store_forget_tier_locked(struct object *o, size_t slot)
@@ -407,6 +423,7 @@ void stores_init(struct l2fs *fs)
         list_init(&fs->stores.retries[i]);
     list_init(&fs->stores.cold);
     list_init(&fs->stores.given);
+    list_init(&fs->stores.late);
     fs->stores.given_up_total = metrics_counter(fs->metrics, "l2fs_store_given_up",
                                                 "Stores of a key that a tier failed for good.", "");
 }

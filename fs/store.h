@@ -21,6 +21,7 @@ struct stores {
     size_t retrying;
     struct list cold;  /* of object.rest.link, the coldest first */
     struct list given; /* of object.rest.link */
+    struct list late;  /* of struct parcel: overdue */
     size_t given_up;   /* in `given` */
     uint64_t unstored_bytes;
     uint64_t room;      /* bytes whose stores were asked for to make room, not ended */
@@ -44,8 +45,20 @@ void store_forget_tier_locked(struct object *o, size_t slot);
 void store_retry_due(struct l2fs *fs, uint64_t now);
 /* A tier has `bytes` of room again: tries those that found none. A bounded number at each call. */
 void store_room_locked(struct l2fs *fs, uint64_t bytes);
+/* It has nothing left that may still succeed by itself. */
+bool store_given_up_locked(const struct object *o);
 /* L2 may lack it after all: it is stored under every name, which tiers that have it find quick. */
 void store_again_locked(struct l2fs *fs, struct inode *inode, bool urgent);
+/* ---- tiers that send (store_send.c; store_unwanted_locked: store.c) ---- */
+/* Ends what is on its way there with -ECANCELED: of one name, or of all (NULL). Does not wait. */
+void store_cancel_locked(struct l2fs *fs, const struct inode *inode, const char *key);
+/* The same, and it counts as given up there until it is written again or tried by hand. */
+void store_unwanted_locked(struct l2fs *fs, struct inode *inode);
+/* Stored, but not as it should be sent now: what is on its way is cancelled, it is stored again; what
+ * is not in L1 is loaded for it. */
+void store_send_again_locked(struct l2fs *fs, struct inode *inode);
+void store_loaded_locked(struct l2fs *fs, struct inode *inode); /* it has come into L1 */
+
 /* L1 wants `bytes`: stores the coldest that nobody asked for yet, to be evicted then, and lets go of
  * tiers that fail where another one has the object. A bounded number at each call. */
 void store_make_room_locked(struct l2fs *fs, uint64_t bytes);

@@ -93,7 +93,7 @@ static void note(struct store_ctl *c, struct store_job *job, size_t tier, int er
     job->errors[tier] = err;
     if (!job->error)
         job->error = err;
-    if (err != -EAGAIN)
+    if (err != -EAGAIN && err != -ECANCELED)
         lane_note_error(&c->lanes[tier], err);
 }
 

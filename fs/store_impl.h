@@ -14,8 +14,13 @@ struct parcel {
     struct l2fs *fs;
     struct inode *inode;
     void *xattrs;
+    char *peer, *req_id; /* of the route; NULL: not said */
     uint32_t gen;
-    uint32_t late; /* its work is done, these tiers still read: holds the inode busy */
+    uint32_t late;         /* its work is done, these tiers still read: holds the inode busy */
+    struct list late_link; /* stores.late */
+    struct letter cancel;
+    bool cancelling; /* the letter is posted */
+    bool dropped;    /* and the parcel ended before it came: it frees it */
     char key[];
 };
 
@@ -26,6 +31,7 @@ struct store_work {
     struct l2fs *fs;
     struct inode *inode;
     struct parcel *parcel; /* not with the controller: waits for its turn */
+    struct parcel *flying; /* with the controller */
     uint32_t gen;          /* what is stored under object.storing_name ... */
     uint64_t staging_id;   /* ... from this file, */
     uint32_t have;         /* what tiers have taken of it, */

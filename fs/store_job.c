@@ -9,6 +9,7 @@
 #include "evict_ctl.h"
 #include "log.h"
 #include "store_impl.h"
+#include "xattr_kept.h"
 
 /* --- parcels --- */
 
@@ -34,6 +35,7 @@ static struct parcel *parcel_create(struct store_work *work, const char *key)
     memcpy(p->key, key, len);
     p->base.key = p->key;
     p->base.buf.fd = -1;
+    list_init(&p->late_link);
     p->ticket.turn = on_turn;
     p->work = work;
     p->fs = work->fs;
@@ -49,8 +51,13 @@ void store_parcel_drop_locked(struct parcel *p)
         p->inode->object->store_busy--;
     keyguard_leave(&p->fs->guard, &p->ticket);
     auto_close(&p->base.buf.fd);
+    list_remove(&p->late_link);
     free(p->xattrs);
-    free(p);
+    free(p->peer);
+    free(p->req_id);
+    p->dropped = true;
+    if (!p->cancelling)
+        free(p);
 }
 
 /* 1: it is our turn for `key`; 0: on_turn submits again. */
@@ -67,12 +74,26 @@ static int enter_guard_locked(struct store_work *work, const char *key)
     return keyguard_enter(&work->fs->guard, &p->ticket, key, NULL);
 }
 
+static int copy_route_locked(const struct inode *inode, struct parcel *p)
+{
+    struct kept_item peer;
+
+    if (xattr_peer(inode, &peer) && !(p->peer = strndup(peer.value, peer.len)))
+        return -ENOMEM;
+    if (inode->extra && inode->extra->req_id && !(p->req_id = strdup(inode->extra->req_id)))
+        return -ENOMEM;
+    p->base.buf.route = (struct l2_route){p->peer, p->req_id};
+    return 0;
+}
+
 static int copy_meta_locked(const struct inode *inode, struct parcel *p)
 {
     struct l2_buf *buf = &p->base.buf;
     const struct extra *e = inode->extra;
 
     buf->attr = file_attr(inode);
+    if (copy_route_locked(inode, p))
+        return -ENOMEM;
     if (!e || !e->xattrs_len)
         return 0;
     p->xattrs = malloc(e->xattrs_len);
@@ -124,6 +145,15 @@ static struct dentry *choose_locked(struct l2fs *fs, struct store_work *work)
     return o->storing_name = store_name_locked(fs, work->inode);
 }
 
+/* It was cancelled before it flew. */
+static void unwanted_locked(struct l2fs *fs, struct store_work *work)
+{
+    uint32_t mask = fs->tiers.active & fs->tiers.sending & ~work->have;
+
+    work->lost |= mask;
+    tiers_each(i, mask) work->job.errors[i] = -ECANCELED;
+}
+
 static int prepare_locked(struct l2fs *fs, struct store_work *work)
 {
     char path[KEY_PATH_MAX + 2];
@@ -144,10 +174,13 @@ static int prepare_locked(struct l2fs *fs, struct store_work *work)
     }
     d->in_l2 = true;
     work->parcel->gen = work->gen;
+    if (o->rest.unwanted == o->want_gen)
+        unwanted_locked(fs, work);
     work->job.targets =
         store_policy_targets(fs->cfg->store_policy, fs->tiers.active, work->have | work->lost);
     o->storing |= work->job.targets;
     work->job.parcel = &work->parcel->base;
+    work->flying = work->parcel;
     work->parcel = NULL;
     return 0;
 }
@@ -226,6 +259,8 @@ static void stored_locked(struct l2fs *fs, struct store_work *work)
         o->store_error = 0;
     o->failed = work->lost;
     inode->stale |= work->lost != 0; /* they may have the version before */
+    inode->unsent = work->lost & fs->tiers.sending;
+    inode->resend = false;
     d->gen = work->gen;
     if (ns_path(d, key) > 0)
         events_add(fs, "stored", key, NULL);
@@ -260,6 +295,7 @@ static void count_failures_locked(struct l2fs *fs, struct store_work *work)
     {
         if ((job->refused & (1u << i) && !fs->stopping) || (work->no_room & (1u << i)))
             continue;
+        work->lost |= (job->errors[i] == -ECANCELED ? 1u : 0) << i; /* as it was asked for */
         work->tries[i] = MIN(work->tries[i] + 1, 255);
         if (fs->stores.max_tries && work->tries[i] >= fs->stores.max_tries)
             work->lost |= 1u << i;
@@ -325,6 +361,7 @@ static void take_parcel_back_locked(struct store_work *work)
 {
     struct parcel *p = to_parcel(work->job.parcel);
 
+    work->flying = NULL;
     work->inode->object->storing &= ~(work->job.targets & ~work->job.late);
     if (!work->job.late) {
         store_parcel_drop_locked(p);
@@ -332,6 +369,7 @@ static void take_parcel_back_locked(struct store_work *work)
     }
     p->work = NULL;
     p->late = work->job.late;
+    list_push_back(&work->fs->stores.late, &p->late_link);
     p->inode->busy++;
 }
 
@@ -360,11 +398,20 @@ static void overtaken_locked(struct store_work *work)
     store_end_locked(work);
 }
 
+static bool is_cancelled(const struct store_job *job)
+{
+    bool all = true;
+
+    tiers_each(i, job->failed) all &= job->errors[i] == -ECANCELED;
+    return all;
+}
+
 static void done(struct store_owner *owner, struct store_job *job)
 {
     struct l2fs *fs = container_of(owner, struct l2fs, stores.owner);
     struct store_work *work = container_of(job, struct store_work, job);
     struct object *o = work->inode->object;
+    bool overtaken;
 
     LOCKED_SCOPE(&fs->ns->lock);
     if (!job->parcel || !fs->tiers.present) { /* the end */
@@ -375,9 +422,10 @@ static void done(struct store_owner *owner, struct store_job *job)
     }
     take_results_locked(fs, work);
     take_parcel_back_locked(work);
-    if ((job->failed & ~work->no_room) && o->storing_name)
+    overtaken = !o->storing_name || work->gen != o->want_gen;
+    if ((job->failed & ~work->no_room) && o->storing_name && !(overtaken && is_cancelled(job)))
         report_failure_locked(fs, work);
-    if (!o->storing_name || work->gen != o->want_gen)
+    if (overtaken)
         overtaken_locked(work);
     else
         conclude_locked(fs, work);

@@ -10,6 +10,7 @@ struct store_rest {
     uint64_t bytes;     /* counted in stores.unstored_bytes */
     uint64_t room;      /* counted in stores.room; 0: not asked for by eviction */
     uint32_t given_gen; /* the generation that was given up; 0: none */
+    uint32_t unwanted;  /* the generation that is not to be sent to peers; 0: none */
     bool unstored;      /* counted in l2fs.unstored */
     bool asked;         /* somebody wants it stored, whatever the policy */
     bool leaving;       /* leaves L1 as soon as it is idle */

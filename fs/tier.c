@@ -42,7 +42,8 @@ static const char *advice(int error)
 
 static void log_failure(const struct tier *t, const struct tier_outcome *o)
 {
-    enum log_level level = o->error == -ESHUTDOWN ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN;
+    bool asked = o->error == -ESHUTDOWN || o->error == -ECANCELED;
+    enum log_level level = asked ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN;
     char more[48] = "";
 
     if (level > log_get_level())
@@ -277,6 +278,11 @@ size_t tier_locked_keys(struct tier *t)
 bool tier_has_files(const struct tier *t)
 {
     return t->adapter->ops->open_file != NULL;
+}
+
+bool tier_sends(const struct tier *t)
+{
+    return t->adapter->ops->request_done != NULL;
 }
 
 /* --- the synchronous operations --- */

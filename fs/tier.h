@@ -64,5 +64,6 @@ int tier_cancel_store(struct tier *t, const char *key);
 int tier_request_done(struct tier *t, const struct l2_route *route);
 json_t *tier_peers(struct tier *t);        /* NULL where the adapter has none, or no memory */
 bool tier_has_files(const struct tier *t); /* open_file is there: state `disk` is possible */
+bool tier_sends(const struct tier *t);     /* request_done is there: stored is sent to a peer */
 
 #endif

@@ -49,6 +49,7 @@ struct tiers {
     _Atomic uint32_t active;
     _Atomic uint32_t keeping; /* present, and without L2_DISCARDS */
     _Atomic uint32_t files;   /* present, and with files of their own (state `disk`) */
+    _Atomic uint32_t sending; /* present, and what they store goes to a peer */
     struct metrics *metrics;  /* of the first tiers_open; what a tier left there goes with it */
     pthread_mutex_t mutex;
     pthread_cond_t released;          /* a hold ended */
@@ -91,6 +92,12 @@ unsigned tiers_serial(struct tiers *t, size_t slot);
 /* The slot of that name that is present, or -ENOENT. */
 int tiers_find(struct tiers *t, const char *name);
 const char *tier_state_name(enum tier_state state);
+
+/* What they hold has names that change with the tree's: not what was sent. */
+static inline bool tiers_have_names(const struct tiers *t)
+{
+    return t->present & ~t->sending;
+}
 
 /* The active tier whose own files are files of state `disk`, or -1. */
 static inline int tiers_disk(const struct tiers *t)

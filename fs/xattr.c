@@ -102,7 +102,12 @@ static int put_error(const struct l2fs *fs, const struct inode *inode, struct te
 
 static int put_peer(const struct l2fs *fs, const struct inode *inode, struct text *t)
 {
-    return -ENODATA; /* no adapter of this build has peers */
+    struct kept_item peer;
+
+    if (!xattr_peer(inode, &peer))
+        return -ENODATA;
+    text_append(t, peer.value, peer.len);
+    return 0;
 }
 
 static int put_pin(const struct l2fs *fs, const struct inode *inode, struct text *t)

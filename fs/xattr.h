@@ -4,7 +4,7 @@
  * fit, -ENODATA for a name that is not there. Values of user.l2fs.* that are not allowed are -EINVAL
  * with one log line that names the attribute and what is allowed. Answered from memory; evict,
  * prefetch, pin and expire only start what they ask for. Pin, expire, req_id and last_prefill last
- * until the unmount; place, quota and what engines set are kept in L2.
+ * until the unmount; place, quota, peer and what engines set are kept in L2.
  */
 #ifndef L2FS_XATTR_H
 #define L2FS_XATTR_H
@@ -30,6 +30,9 @@ struct xattr_change {
 int vfs_unlock(struct l2fs *fs, struct inode *inode, const struct xattr_change *c,
                const struct caller *who);
 int vfs_removexattr(struct l2fs *fs, struct inode *inode, const char *name);
+
+/* A new file or directory goes where `dir` says. 0 or -ENOMEM; ns->lock is held. */
+int xattr_inherit_peer(struct inode *inode, const struct inode *dir);
 
 /* Only root and the user of the daemon may change it, whoever may write to the directory. */
 bool xattr_is_admins(const char *name);

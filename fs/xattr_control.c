@@ -14,6 +14,7 @@
 #include "log.h"
 #include "xattr_value.h"
 
+#define TOP ".l2fs"
 #define CONFIG ".l2fs/config"
 #define ADAPTERS ".l2fs/adapters"
 #define TIER ".l2fs/adapters/*"
@@ -25,6 +26,21 @@ struct control {
     int (*get)(struct control_call *c); /* 0 or -ENODATA; NULL: it can only be set */
     int (*set)(struct control_call *c); /* 0 or -errno; without a sentence `allowed` is told */
 };
+
+/* --- .l2fs: orders about the whole --- */
+
+static int cancel_request(struct control_call *c)
+{
+    size_t n;
+
+    if (xattr_parse_name(c->text))
+        return -EINVAL;
+    lock(&c->fs->ns->lock);
+    n = requests_cancel_locked(c->fs, c->text);
+    unlock(&c->fs->ns->lock);
+    log_info("request %s is cancelled: %zu keys were not sent yet", c->text, n);
+    return 0;
+}
 
 /* --- .l2fs/config: options that can change while the instance runs --- */
 
@@ -162,6 +178,7 @@ static int set_tier_ratio(struct control_call *c)
 /* --- the table --- */
 
 static const struct control controls[] = {
+    {TOP, "cancel", "the user.l2fs.req_id of files", NULL, cancel_request},
     {CONFIG, "log_level", "error, warn, info or debug", get_log_level, set_log_level},
     {CONFIG, "l1_watermark", "a number from 0.05 to 1", get_l1_watermark, set_l1_watermark},
     {CONFIG, "l1_ratio", "a number from 0.01 to 1", get_l1_ratio, set_l1_ratio},

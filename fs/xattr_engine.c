@@ -12,11 +12,12 @@
 /* --- the tiers --- */
 
 /* Some tier holds it, or may when the store under way is done. */
-static bool is_in_l2(const struct inode *inode)
+static bool is_in_l2(const struct l2fs *fs, const struct inode *inode)
 {
     const struct object *o = inode->object;
 
-    return inode->dir || inode->tiers || inode->state == STATE_DISK || (o && o->store);
+    return fs->tiers.keeping &&
+           (inode->dir || inode->tiers || inode->state == STATE_DISK || (o && o->store));
 }
 
 static uint32_t targets_locked(const struct l2fs *fs, const struct inode *inode)
@@ -78,7 +79,7 @@ static void store_set(struct l2fs *fs, struct inode *inode)
         struct turn turn = {0};
 
         lock(&fs->ns->lock);
-        more = is_in_l2(inode) && enter_locked(fs, inode, n, &turn, key);
+        more = is_in_l2(fs, inode) && enter_locked(fs, inode, n, &turn, key);
         unlock(&fs->ns->lock);
         if (more && !turn_wait(fs, &turn))
             write_to_tiers(fs, inode, key);
@@ -128,16 +129,23 @@ static void record_locked(struct l2fs *fs, struct inode *inode)
                                         : RECORD_FLUSHED);
 }
 
+int xattr_keep_locked(struct l2fs *fs, struct inode *inode, const struct xattr_change *c)
+{
+    int err = change_locked(fs, inode, c);
+
+    if (!err)
+        record_locked(fs, inode);
+    return err;
+}
+
 int xattr_engine_change(struct l2fs *fs, struct inode *inode, const struct xattr_change *c)
 {
     bool stored;
     int err;
 
     lock(&fs->ns->lock);
-    err = change_locked(fs, inode, c);
-    if (!err)
-        record_locked(fs, inode);
-    stored = !err && is_in_l2(inode);
+    err = xattr_keep_locked(fs, inode, c);
+    stored = !err && is_in_l2(fs, inode);
     inode->busy += stored;
     unlock(&fs->ns->lock);
     if (!stored)

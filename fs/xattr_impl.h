@@ -45,7 +45,13 @@ static inline struct l2_xattrs xattr_set_of(const struct inode *inode)
 /* ---- xattr_lock.c: the value of user.l2fs.lock; without ns->lock. 0 or -ENOMEM ---- */
 int lock_print(struct l2fs *fs, struct inode *inode, struct text *out);
 
+/* ---- xattr_peer.c ---- */
+/* NULL removes it. A file that is stored is sent again. 0, -ENODATA or as kept_put. */
+int xattr_set_peer(struct l2fs *fs, struct inode *inode, const char *peer);
+
 /* ---- xattr_engine.c: attributes that engines set ---- */
+/* In the tree and the crash record alone. 0 or as kept_put, kept_drop. */
+int xattr_keep_locked(struct l2fs *fs, struct inode *inode, const struct xattr_change *c);
 /* `value` NULL removes. Stored where the file is already stored. 0 or as kept_put, kept_drop. */
 int xattr_engine_change(struct l2fs *fs, struct inode *inode, const struct xattr_change *c);
 

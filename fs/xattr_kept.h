@@ -7,6 +7,8 @@
 
 #include "l2.h"
 
+struct inode;
+
 #define KEPT_NAME_MAX 255
 #define KEPT_VALUE_MAX (64 * KIB)
 #define KEPT_MAX (64 * KIB) /* the whole set */
@@ -16,6 +18,9 @@ struct kept_item {
     const void *value;
     size_t len;
 };
+
+/* Where a file goes, or what is made below a directory: user.l2fs.peer. False: not said. */
+bool xattr_peer(const struct inode *inode, struct kept_item *out);
 
 /* Steps through the set: *pos begins as 0. False at the end. */
 bool kept_next(const struct l2_xattrs *set, size_t *pos, struct kept_item *out);

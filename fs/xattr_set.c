@@ -76,20 +76,33 @@ static int set_expire_locked(struct setting *s)
     return expire_set_locked(s->fs, s->inode, ns ? clock_deadline(ns) : 0);
 }
 
+static int join_locked(struct setting *s)
+{
+    return s->inode->extra->last_prefill ? requests_last_locked(s->fs, s->inode)
+                                         : requests_join_locked(s->fs, s->inode);
+}
+
 static int set_req_id_locked(struct setting *s)
 {
     struct extra *e;
     char *copy;
 
-    if (xattr_parse_req_id(s->text))
+    if (xattr_parse_name(s->text))
         return -EINVAL;
     e = inode_extra(s->inode);
     copy = e ? strdup(s->text) : NULL;
     if (!copy)
         return -ENOMEM;
+    if (e->req_id && strcmp(e->req_id, copy))
+        requests_leave_locked(s->fs, s->inode);
     free(e->req_id);
     e->req_id = copy;
-    return 0;
+    return join_locked(s);
+}
+
+static int set_peer_locked(struct setting *s)
+{
+    return xattr_parse_name(s->text); /* xattr_set_peer does the rest */
 }
 
 static int set_last_prefill_locked(struct setting *s)
@@ -102,8 +115,10 @@ static int set_last_prefill_locked(struct setting *s)
     e = inode_extra(s->inode);
     if (!e)
         return -ENOMEM;
+    if (!last)
+        requests_not_last_locked(s->inode);
     e->last_prefill = last;
-    return 0;
+    return last ? requests_last_locked(s->fs, s->inode) : 0;
 }
 
 static int set_place_locked(struct setting *s)
@@ -233,7 +248,7 @@ static set_fn *const set_locked[XATTR_IDS] = {
     [XATTR_REQ_ID] = set_req_id_locked, [XATTR_LAST_PREFILL] = set_last_prefill_locked,
     [XATTR_PREFETCH] = prefetch_locked, [XATTR_EVICT] = evict_locked,
     [XATTR_RETRY] = retry_locked,       [XATTR_PLACE] = set_place_locked,
-    [XATTR_QUOTA] = set_quota_locked,
+    [XATTR_QUOTA] = set_quota_locked,   [XATTR_PEER] = set_peer_locked,
 };
 
 /* --- the calls --- */
@@ -319,6 +334,8 @@ int xattr_restore_dir(struct l2fs *fs, struct inode *dir)
         dir->dir->place_disk = d->parent->dir->place_disk;
     if (kept_find(&set, XATTR_PLACE_KEPT, &item))
         dir->dir->place_disk = item.len == 4 && !memcmp(item.value, "disk", 4);
+    if (d && xattr_inherit_peer(dir, d->parent))
+        return -ENOMEM;
     return d ? restore_quota(fs, dir, &set) : 0;
 }
 
@@ -345,6 +362,8 @@ static int set_own(struct l2fs *fs, struct inode *inode, const char *name,
         err = keep_place(fs, inode, s.text);
     else if (id == XATTR_QUOTA)
         err = keep_quota(fs, inode, s.text);
+    else if (id == XATTR_PEER)
+        err = xattr_set_peer(fs, inode, s.text);
     return err;
 }
 
@@ -385,6 +404,7 @@ static int remove_req_id(struct l2fs *fs, struct inode *inode)
     LOCKED_SCOPE(&fs->ns->lock);
     if (!inode->extra || !inode->extra->req_id)
         return -ENODATA;
+    requests_leave_locked(fs, inode);
     free(inode->extra->req_id);
     inode->extra->req_id = NULL;
     return 0;
@@ -399,6 +419,8 @@ static int remove_own(struct l2fs *fs, struct inode *inode, const char *name)
         return -ENODATA;
     if (id == XATTR_REQ_ID)
         return remove_req_id(fs, inode);
+    if (id == XATTR_PEER)
+        return xattr_set_peer(fs, inode, NULL);
     if (!value)
         return -EPERM;
     return vfs_setxattr(fs, inode, name, value, strlen(value), 0);

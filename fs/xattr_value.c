@@ -10,7 +10,7 @@
 #include "text.h"
 #include "units.h"
 
-#define REQ_ID_MAX 255
+#define NAME_MAX_LEN 255
 #define LOOK (XATTR_GET | XATTR_FILE)
 #define CHANGE (XATTR_GET | XATTR_SET | XATTR_FILE)
 
@@ -21,7 +21,7 @@ const struct xattr_def xattr_defs[XATTR_IDS] = {
     [XATTR_STORE] = {XATTR_OWN "store", LOOK, NULL},
     [XATTR_CRC32C] = {XATTR_OWN "crc32c", LOOK, NULL},
     [XATTR_ERROR] = {XATTR_OWN "error", LOOK, NULL},
-    [XATTR_PEER] = {XATTR_OWN "peer", LOOK, NULL},
+    [XATTR_PEER] = {XATTR_OWN "peer", CHANGE | XATTR_DIR, "1 to 255 bytes of text"},
     [XATTR_PIN] = {XATTR_OWN "pin", CHANGE | XATTR_DIR,
                    "none, soft, soft=DURATION such as soft=30m, or hard (directories: none)"},
     [XATTR_EXPIRE] = {XATTR_OWN "expire", CHANGE, "none or a duration such as 90s, 30m, 2h"},
@@ -132,12 +132,12 @@ int xattr_parse_quota(const char *text, uint64_t *bytes)
     return 0;
 }
 
-int xattr_parse_req_id(const char *text)
+int xattr_parse_name(const char *text)
 {
     size_t len = strlen(text);
 
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
             return -EINVAL;
-    return len && len <= REQ_ID_MAX ? 0 : -EINVAL;
+    return len && len <= NAME_MAX_LEN ? 0 : -EINVAL;
 }

@@ -6,11 +6,12 @@
 
 #define XATTR_USER "user."
 #define XATTR_OWN "user.l2fs."
-/* How a directory's place and quota are kept in L2, where user.l2fs.* is not. */
+/* How place, quota and peer are kept in L2 and in crash records, where user.l2fs.* is not. */
 #define XATTR_KEPT "user.l2fs_"
 #define XATTR_PLACE_KEPT XATTR_KEPT "place"
 #define XATTR_QUOTA_KEPT XATTR_KEPT "quota"
-#define XATTR_TEXT_MAX 1024 /* longest value of an attribute of ours */
+#define XATTR_PEER_KEPT XATTR_KEPT "peer" /* also of files */
+#define XATTR_TEXT_MAX 1024               /* longest value of an attribute of ours */
 #define PIN_LEASE (30 * 60 * NSEC_PER_SEC)
 
 enum xattr_id {
@@ -69,6 +70,6 @@ int xattr_parse_flag(const char *text, bool *out);            /* 0 | 1 */
 int xattr_parse_order(const char *text);                      /* 1 */
 int xattr_parse_place(const char *text, bool *disk);          /* l1 | disk */
 int xattr_parse_quota(const char *text, uint64_t *bytes);     /* none (0) | size */
-int xattr_parse_req_id(const char *text);                     /* 1-255 bytes, no control ones */
+int xattr_parse_name(const char *text); /* a request or peer: 1-255 bytes, no control ones */
 
 #endif

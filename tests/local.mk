@@ -40,6 +40,7 @@ unit_tests = \
 	tests/unit/test_prefetch \
 	tests/unit/test_prefetch_ctl \
 	tests/unit/test_prefetch_late \
+	tests/unit/test_requests \
 	tests/unit/test_status \
 	tests/unit/test_store \
 	tests/unit/test_store_ctl \
@@ -69,6 +70,7 @@ tests_unit_test_fs_faults_SOURCES = tests/unit/test_fs_faults.c tests/unit/fs_fi
 tests_unit_test_fs_layout_SOURCES = tests/unit/test_fs_layout.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_fs_names_SOURCES = tests/unit/test_fs_names.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_fs_space_SOURCES = tests/unit/test_fs_space.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
+tests_unit_test_requests_SOURCES = tests/unit/test_requests.c tests/unit/send_fake.c tests/unit/send_fake.h
 tests_unit_test_ctl_LDADD = tools/libctl.a $(LDADD)
 tests_unit_test_tenant_SOURCES = tests/unit/test_tenant.c tests/unit/tenant_fixture.c tests/unit/tenant_fixture.h
 tests_unit_test_tenant_room_SOURCES = tests/unit/test_tenant_room.c tests/unit/tenant_fixture.c tests/unit/tenant_fixture.h

@@ -137,6 +137,7 @@ int ctl_pin(const struct ctl *c, int n, char *args[]); /* ctl_set.c */
 int ctl_unpin(const struct ctl *c, int n, char *args[]);
 int ctl_evict_paths(const struct ctl *c, int n, char *args[]);
 int ctl_retry(const struct ctl *c, int n, char *args[]);
+int ctl_cancel(const struct ctl *c, int n, char *args[]);
 int ctl_unlock(const struct ctl *c, int n, char *args[]);
 int ctl_quota(const struct ctl *c, int n, char *args[]);
 int ctl_evict(const struct ctl *c, int n, char *args[]); /* ctl_evict.c */

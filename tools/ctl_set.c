@@ -5,6 +5,7 @@
 #include "ctl.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -155,6 +156,44 @@ int ctl_unlock(const struct ctl *c, int n, char *args[])
         return CTL_USAGE;
     }
     return carry_out_all(c, &o, n, args);
+}
+
+/* --- cancel --- */
+
+static int cancel_all(const struct ctl *c, const char *mount, int n, char *args[])
+{
+    json_t *rows = json_array();
+    char path[PATH_MAX];
+    int rc = CTL_OK;
+
+    snprintf(path, sizeof(path), "%s/.l2fs", mount);
+    for (int i = 0; i < n; i++) {
+        struct order o = {.name = CTL_PREFIX "cancel",
+                          .value = args[i],
+                          .busy = "it is in use",
+                          .invalid = "the id of a request has 1 to 255 bytes"};
+        int one = carry_out(&o, path);
+
+        rc = ctl_worse(rc, one);
+        if (c->json)
+            json_array_append_new(rows, outcome(args[i], one ? "failed" : "cancelled"));
+        else if (!one)
+            printf("%s: cancelled\n", args[i]);
+    }
+    if (c->json)
+        ctl_print_json(rows);
+    else
+        json_decref(rows);
+    return rc;
+}
+
+int ctl_cancel(const struct ctl *c, int n, char *args[])
+{
+    char *mount = ctl_find_mount(c);
+    int rc = mount ? cancel_all(c, mount, n, args) : CTL_MISSING;
+
+    free(mount);
+    return rc;
 }
 
 /* --- quota --- */

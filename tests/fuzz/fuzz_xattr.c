@@ -29,7 +29,7 @@ static void parse_value(const uint8_t *data, size_t size)
     xattr_parse_flag(text, &flag);
     xattr_parse_place(text, &flag);
     xattr_parse_order(text);
-    xattr_parse_req_id(text);
+    xattr_parse_name(text);
 }
 
 static void find_name(const uint8_t *data, size_t size)
