@@ -57,7 +57,10 @@ pd_sources = \
 	adapters/pd_recv.h \
 	adapters/pd_scan.c \
 	adapters/pd_scan.h \
-	adapters/pd_send.h
+	adapters/pd_send.h \
+	adapters/ucx.c \
+	adapters/ucx_context.c \
+	adapters/ucx_context.h
 if HAVE_PD
 adapters_sources += $(pd_sources)
 endif

@@ -24,8 +24,8 @@ struct pd_channel_config {
 /* A transfer: embedded by the caller, untouched between start and `done`. */
 struct pd_transfer {
     /* 0; -ECONNRESET (the peer or the connection is gone), -ECANCELED, -EMSGSIZE (the message had
-     * another length than the buffer; only the receiver is told), -EIO. It may free the transfer,
-     * start it again and close the connection. */
+     * another length than the buffer; the sender may see 0 all the same), -EIO. It may free the
+     * transfer, start it again and close the connection. */
     void (*done)(struct pd_transfer *t, int error);
     /* private: */
     struct list link;
@@ -64,13 +64,15 @@ int pd_conn_connect(struct pd_conn *c, const void *address, size_t len);
  * done(-ECONNRESET) of every transfer that was outstanding, from within. Bounded (a second). */
 void pd_conn_close(struct pd_conn *c);
 
-/* The buffer stays the channel's until done. Tags are chosen by the receiver; a message meets the
- * receive of its own tag only, and its length must be that of the buffer. */
+/* The buffer stays the channel's until done. Tags are chosen by the receiver, who posts the receive
+ * before it tells the tag: a message meets the receive of its own tag only, its length must be that
+ * of the buffer, and one without a receive is thrown away (its sender sees 0 or -EMSGSIZE). A peer
+ * that sends too many of those loses its connection. */
 void pd_conn_send(struct pd_conn *c, struct pd_transfer *t, uint64_t tag, const void *buf,
                   uint64_t size);
 void pd_conn_recv(struct pd_conn *c, struct pd_transfer *t, uint64_t tag, void *buf, uint64_t size);
-/* A receive that met no message yet ends with -ECANCELED soon; one that did goes on to its end. A
- * send may end with either. Idempotent. */
+/* A receive that met no message yet ends with -ECANCELED soon; one that did goes on to its end, and
+ * so does a send (close the connection to be rid of it). Idempotent. */
 void pd_transfer_cancel(struct pd_transfer *t);
 
 #endif

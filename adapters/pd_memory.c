@@ -1,8 +1,8 @@
 /* pd_memory.c - `mock_memory`: a channel within one process, for tests.
  *
  * Thread model: two channels may be on two loop threads, so all connections of the process and their
- * transfers are guarded by one lock. Whoever finds the second half of a transfer copies, holding the
- * lock (that is what makes close a fence). What has ended waits in the list of its channel, whose own
+ * transfers are guarded by one lock. A send copies at once, holding the lock (that is what makes
+ * close a fence). What has ended waits in the list of its channel, whose own
  * loop thread is sent a letter and tells the owners, one at a time and without the lock: each may
  * close connections, with what is still in that list.
  */
@@ -25,8 +25,8 @@ struct memory_conn {
     struct list link; /* registry.conns */
     struct list lost; /* memory_channel.lost */
     uint64_t id;
-    uint64_t peer;       /* 0: not connected, or gone */
-    struct list waiting; /* struct pd_transfer that met no other half */
+    uint64_t peer;      /* 0: not connected, or gone */
+    struct list posted; /* struct pd_transfer: receives that met no message */
 };
 
 static struct {
@@ -71,19 +71,18 @@ static void meet(struct pd_transfer *send, struct pd_transfer *recv)
 
     if (fits && send->size)
         memcpy(recv->to, send->from, send->size);
-    finish(send, 0);
     finish(recv, fits ? 0 : -EMSGSIZE);
 }
 
-static struct pd_transfer *find_waiting(struct memory_conn *c, uint64_t tag, bool receiving)
+static struct pd_transfer *find_posted(struct memory_conn *c, uint64_t tag)
 {
     struct list *node;
 
-    list_for_each(node, &c->waiting)
+    list_for_each(node, &c->posted)
     {
         struct pd_transfer *t = list_entry(node, struct pd_transfer, link);
 
-        if (t->receiving == receiving && t->tag == tag)
+        if (t->tag == tag)
             return t;
     }
     return NULL;
@@ -103,43 +102,25 @@ static struct memory_conn *find_conn(uint64_t id)
     return NULL;
 }
 
-static void start_send(struct pd_transfer *t, struct memory_conn *c)
+static void send_message(struct pd_transfer *t, struct memory_conn *c)
 {
     struct memory_conn *peer = c->peer ? find_conn(c->peer) : NULL;
-    struct pd_transfer *recv = peer ? find_waiting(peer, t->tag, true) : NULL;
+    struct pd_transfer *recv = peer ? find_posted(peer, t->tag) : NULL;
 
     if (recv)
         meet(t, recv);
-    else if (peer)
-        list_push_back(&c->waiting, &t->link);
-    else
-        finish(t, -ECONNRESET);
-}
-
-static void start_recv(struct pd_transfer *t, struct memory_conn *c)
-{
-    struct list *node;
-
-    list_for_each(node, &registry.conns)
-    {
-        struct memory_conn *from = list_entry(node, struct memory_conn, link);
-        struct pd_transfer *send = from->peer == c->id ? find_waiting(from, t->tag, false) : NULL;
-
-        if (send) {
-            meet(send, t);
-            return;
-        }
-    }
-    list_push_back(&c->waiting, &t->link);
+    finish(t, peer ? 0 : -ECONNRESET);
 }
 
 static void memory_start(struct pd_transfer *t)
 {
+    struct memory_conn *c = conn_of(t);
+
     LOCKED_SCOPE(&registry.lock);
     if (t->receiving)
-        start_recv(t, conn_of(t));
+        list_push_back(&c->posted, &t->link);
     else
-        start_send(t, conn_of(t));
+        send_message(t, c);
 }
 
 static void memory_cancel(struct pd_transfer *t)
@@ -152,16 +133,7 @@ static void memory_cancel(struct pd_transfer *t)
 /* The peer of `c` is gone. */
 static void lose(struct memory_conn *c)
 {
-    struct pd_transfer *t;
-    struct list *node, *next;
-
     c->peer = 0;
-    list_for_each_safe(node, next, &c->waiting)
-    {
-        t = list_entry(node, struct pd_transfer, link);
-        if (!t->receiving)
-            finish(t, -ECONNRESET);
-    }
     list_push_back(&channel_of(c)->lost, &c->lost);
     wake(channel_of(c));
 }
@@ -181,7 +153,7 @@ static void detach(struct memory_conn *c, struct list *left)
         if (other->peer == c->id)
             lose(other);
     }
-    list_splice(left, &c->waiting);
+    list_splice(left, &c->posted);
     list_for_each_safe(node, next, &channel_of(c)->finished)
     {
         if (list_entry(node, struct pd_transfer, link)->conn == &c->base) {
@@ -256,7 +228,7 @@ static int memory_open(struct pd_channel *channel, struct pd_conn **out)
         return -ENOMEM;
     c->base.channel = channel;
     list_init(&c->lost);
-    list_init(&c->waiting);
+    list_init(&c->posted);
     LOCKED_SCOPE(&registry.lock);
     c->id = ++registry.last_id;
     rc = pd_conn_seal(&c->base, channel->impl->kind, &c->id, sizeof c->id);

@@ -32,7 +32,7 @@ allowed() {
     case $1 in
     fuse*.h | fuse3/*) echo 'fs/front*.[ch] fs/main.c' ;;
     zmq.h) echo 'adapters/pd_ctl.c' ;;
-    ucp/* | ucs/* | uct/*) echo 'adapters/ucx.c' ;;
+    ucp/* | ucs/* | uct/*) echo 'adapters/ucx*.[ch]' ;;
     cuda*.h) echo 'fs/pin.c' ;;
     *) echo '*' ;;
     esac

@@ -1,0 +1,134 @@
+/* ucx_context.c - configuration, translation of errors, and UCX's messages in our log. */
+#include "ucx_context.h"
+
+#include <stdio.h>
+#include <ucs/debug/log_def.h>
+
+#include "log.h"
+
+/* `^`: all but these. */
+#define TLS_DEFAULT "^sm"
+
+int ucx_errno(ucs_status_t status)
+{
+    switch (status) {
+    case UCS_OK: return 0;
+    case UCS_ERR_NO_MEMORY:
+    case UCS_ERR_NO_RESOURCE: return -ENOMEM;
+    case UCS_ERR_INVALID_PARAM:
+    case UCS_ERR_INVALID_ADDR: return -EINVAL;
+    case UCS_ERR_NO_DEVICE: return -ENODEV;
+    case UCS_ERR_UNREACHABLE:
+    case UCS_ERR_SOME_CONNECTS_FAILED: return -EHOSTUNREACH;
+    case UCS_ERR_MESSAGE_TRUNCATED: return -EMSGSIZE;
+    case UCS_ERR_CANCELED: return -ECANCELED;
+    case UCS_ERR_REJECTED:
+    case UCS_ERR_NOT_CONNECTED:
+    case UCS_ERR_CONNECTION_RESET:
+    case UCS_ERR_TIMED_OUT:
+    case UCS_ERR_ENDPOINT_TIMEOUT: return -ECONNRESET;
+    default: return UCS_IS_ENDPOINT_ERROR(status) || UCS_IS_LINK_ERROR(status) ? -ECONNRESET : -EIO;
+    }
+}
+
+static ucs_log_func_rc_t log_message(const char *file, unsigned line, const char *function,
+                                     ucs_log_level_t level, const ucs_log_component_config_t *comp,
+                                     const char *format, va_list ap)
+{
+    char text[1024];
+
+    vsnprintf(text, sizeof text, format, ap);
+    if (level <= UCS_LOG_LEVEL_ERROR)
+        log_warn("UCX: %s", text);
+    else
+        log_debug("UCX: %s", text);
+    return UCS_LOG_FUNC_RC_STOP;
+}
+
+/* Sets one variable; 0, or -EINVAL with a log line. */
+static int modify(ucp_config_t *config, const char *name, const char *value)
+{
+    ucs_status_t status = ucp_config_modify(config, name, value);
+
+    if (status == UCS_OK)
+        return 0;
+    log_err("pd: UCX refuses UCX_%s=%s: %s; `ucx_info -d` lists what there is", name, value,
+            ucs_status_string(status));
+    return -EINVAL;
+}
+
+static int configure(ucp_config_t *config, const char *tls, const char *devices)
+{
+    int rc;
+
+    if (!tls && !getenv("UCX_TLS"))
+        tls = TLS_DEFAULT;
+    rc = tls ? modify(config, "TLS", tls) : 0;
+    if (rc == 0 && devices)
+        rc = modify(config, "NET_DEVICES", devices);
+    return rc;
+}
+
+static int init(const ucp_config_t *config, const char *tls, const char *devices,
+                ucp_context_h *out)
+{
+    ucp_params_t params = {
+        .field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME,
+        .features = UCP_FEATURE_TAG | UCP_FEATURE_WAKEUP,
+        .name = "l2fs",
+    };
+    ucs_status_t status = ucp_init(&params, config, out);
+
+    if (status == UCS_OK)
+        return 0;
+    log_err("pd: UCX does not start (%s) with transports %s and devices %s; `ucx_info -d` lists "
+            "what there is",
+            ucs_status_string(status), tls ? tls : "as it likes", devices ? devices : "all");
+    return ucx_errno(status);
+}
+
+int ucx_context_create(const char *tls, const char *devices, ucp_context_h *out)
+{
+    ucp_config_t *config;
+    int rc;
+
+    ucs_log_push_handler(log_message);
+    rc = ucx_errno(ucp_config_read(NULL, NULL, &config));
+    if (rc) {
+        log_err("pd: UCX cannot read its UCX_* variables; unset those that are wrong");
+        goto fail;
+    }
+    rc = configure(config, tls, devices);
+    if (rc == 0)
+        rc = init(config, tls, devices, out);
+    ucp_config_release(config);
+    if (rc == 0)
+        return 0;
+fail:
+    ucs_log_pop_handler();
+    return rc;
+}
+
+void ucx_context_destroy(ucp_context_h context)
+{
+    ucp_cleanup(context);
+    ucs_log_pop_handler();
+}
+
+void ucx_log_endpoint(ucp_ep_h ep)
+{
+    AUTO_FREE char *text = NULL;
+    size_t len;
+    FILE *stream;
+    char *rest, *line;
+
+    if (log_get_level() < LOG_LEVEL_DEBUG)
+        return;
+    stream = open_memstream(&text, &len);
+    if (!stream)
+        return;
+    ucp_ep_print_info(ep, stream);
+    fclose(stream);
+    for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+        log_debug("UCX: %s", line);
+}

@@ -1,0 +1,18 @@
+/* ucx_context.h - how l2fs sets UCX up, its errors and its log. For ucx.c. Level 2. */
+#ifndef L2FS_UCX_CONTEXT_H
+#define L2FS_UCX_CONTEXT_H
+
+#include <ucp/api/ucp.h>
+
+#include "base.h"
+
+/* tls, devices: as UCX_TLS and UCX_NET_DEVICES; NULL: what the environment says, else all devices and
+ * all transports but shared memory, which cannot report a peer that died. 0, or -errno with a log
+ * line. From creation to destruction UCX's own messages go to the log. */
+int ucx_context_create(const char *tls, const char *devices, ucp_context_h *out);
+void ucx_context_destroy(ucp_context_h context);
+
+int ucx_errno(ucs_status_t status); /* 0 or -errno */
+void ucx_log_endpoint(ucp_ep_h ep); /* its transports, at debug level */
+
+#endif
