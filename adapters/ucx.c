@@ -24,7 +24,8 @@
 #define CLOSE_NS NSEC_PER_SEC
 #define DRAIN_NS (20 * NSEC_PER_MSEC) /* what a forced close leaves has nobody who could end it */
 #define STRAYS_MAX 4096               /* messages without a receive, in a row */
-#define DRAINING_MAX 256              /* of those, under way */
+#define ADDRESS_PAD (4 * KIB)
+#define DRAINING_MAX 256 /* of those, under way */
 
 struct ucx_channel {
     struct pd_channel base;
@@ -47,6 +48,7 @@ struct ucx_conn {
     unsigned strays;       /* thrown away since a message last found its receive */
     unsigned draining;     /* strays that UCX still works on */
     bool failed;
+    unsigned address_version;
 };
 
 static struct ucx_channel *channel_of(const struct ucx_conn *c)
@@ -273,6 +275,11 @@ static uint64_t before_wait(struct loop_hook *h)
 
 /* --- connections --- */
 
+static unsigned ucx_address_version(const void *address)
+{
+    return *(const uint8_t *)address & 0xf;
+}
+
 static int seal_address(struct ucx_conn *c)
 {
     ucp_address_t *address;
@@ -281,6 +288,7 @@ static int seal_address(struct ucx_conn *c)
 
     if (rc)
         return rc;
+    c->address_version = ucx_address_version(address);
     rc = pd_conn_seal(&c->base, KIND_UCX, address, len);
     ucp_worker_release_address(c->worker, address);
     return rc;
@@ -334,9 +342,8 @@ static void ep_failed(void *arg, ucp_ep_h ep, ucs_status_t status)
     fail(arg);
 }
 
-static int ucx_connect(struct pd_conn *conn, const void *address, size_t len)
+static int create_endpoint(struct ucx_conn *c, const void *address)
 {
-    struct ucx_conn *c = container_of(conn, struct ucx_conn, base);
     ucp_ep_params_t params = {
         .field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
                       UCP_EP_PARAM_FIELD_ERR_HANDLER,
@@ -344,8 +351,27 @@ static int ucx_connect(struct pd_conn *conn, const void *address, size_t len)
         .err_mode = UCP_ERR_HANDLING_MODE_PEER,
         .err_handler = {.cb = ep_failed, .arg = c},
     };
-    int rc = ucx_errno(ucp_ep_create(c->worker, &params, &c->ep));
 
+    return ucx_errno(ucp_ep_create(c->worker, &params, &c->ep));
+}
+
+/* UCX aborts the process when it does not know the version of an address, and takes its length from
+ * its content. So it gets a version that it has itself, and what it reads beyond the end is of ones,
+ * which mean the last of everything. */
+static int ucx_connect(struct pd_conn *conn, const void *address, size_t len)
+{
+    struct ucx_conn *c = container_of(conn, struct ucx_conn, base);
+    AUTO_FREE char *padded = NULL;
+    int rc;
+
+    if (len < 1 || ucx_address_version(address) != c->address_version)
+        return -EPROTONOSUPPORT;
+    padded = malloc(len + ADDRESS_PAD);
+    if (!padded)
+        return -ENOMEM;
+    memcpy(padded, address, len);
+    memset(padded + len, 0xff, ADDRESS_PAD);
+    rc = create_endpoint(c, padded);
     if (rc)
         return rc;
     make_busy(c);

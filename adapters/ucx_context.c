@@ -59,13 +59,17 @@ static int modify(ucp_config_t *config, const char *name, const char *value)
 
 static int configure(ucp_config_t *config, const char *tls, const char *devices)
 {
-    int rc;
+    int rc = 0;
 
     if (!tls && !getenv("UCX_TLS"))
         tls = TLS_DEFAULT;
-    rc = tls ? modify(config, "TLS", tls) : 0;
+    if (tls)
+        rc = modify(config, "TLS", tls);
     if (rc == 0 && devices)
         rc = modify(config, "NET_DEVICES", devices);
+    /* Else a connect to a machine that is down holds the loop up for minutes. */
+    if (rc == 0 && !getenv("UCX_TCP_CONN_NB"))
+        rc = modify(config, "TCP_CONN_NB", "y");
     return rc;
 }
 
