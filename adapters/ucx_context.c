@@ -57,6 +57,15 @@ static int modify(ucp_config_t *config, const char *name, const char *value)
     return -EINVAL;
 }
 
+/* Else a connect to a machine that is down holds the loop up for minutes. UCX 1.13 knows the settings
+ * of a transport without its prefix, as long as no other transport has one of that name. */
+static int connect_without_waiting(ucp_config_t *config)
+{
+    int rc = modify(config, "TCP_CONN_NB", "y");
+
+    return rc ? rc : modify(config, "CONN_NB", "y");
+}
+
 static int configure(ucp_config_t *config, const char *tls, const char *devices)
 {
     int rc = 0;
@@ -67,9 +76,8 @@ static int configure(ucp_config_t *config, const char *tls, const char *devices)
         rc = modify(config, "TLS", tls);
     if (rc == 0 && devices)
         rc = modify(config, "NET_DEVICES", devices);
-    /* Else a connect to a machine that is down holds the loop up for minutes. */
     if (rc == 0 && !getenv("UCX_TCP_CONN_NB"))
-        rc = modify(config, "TCP_CONN_NB", "y");
+        rc = connect_without_waiting(config);
     return rc;
 }
 

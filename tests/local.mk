@@ -60,8 +60,10 @@ unit_tests = \
 	tests/unit/test_xattr
 if HAVE_PD
 unit_tests += \
-	tests/unit/test_pd_channel
+	tests/unit/test_pd_channel \
+	tests/unit/test_pd_channel_faults
 endif
+tests_unit_test_pd_channel_faults_SOURCES = tests/unit/test_pd_channel_faults.c tests/unit/channel_fixture.c tests/unit/channel_fixture.h
 tests_unit_test_pd_channel_SOURCES = tests/unit/test_pd_channel.c tests/unit/channel_fixture.c tests/unit/channel_fixture.h
 tests_unit_test_evict_ctl_SOURCES = tests/unit/test_evict_ctl.c tests/unit/evict_fixture.c tests/unit/evict_fixture.h
 tests_unit_test_evict_left_SOURCES = tests/unit/test_evict_left.c tests/unit/evict_fixture.c tests/unit/evict_fixture.h
