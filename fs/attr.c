@@ -50,6 +50,8 @@ int vfs_lookup(struct l2fs *fs, struct inode *dir, const char *name, struct inod
     if (!dir->dir)
         return -ENOTDIR;
     d = ns_find(fs->ns, dir, name);
+    if (!d && dir == fs->readies.dir)
+        d = ready_lookup_locked(fs, name);
     if (!d)
         return -ENOENT;
     d->inode->nlookup++;
@@ -276,7 +278,7 @@ int vfs_readdir(struct l2fs *fs, struct inode *dir, off_t off, bool plus, vfs_fi
         struct dentry *d = dir->dir->slots[i];
         struct vfs_dirent e = {.next = (off_t)i + 3};
 
-        if (!d || (dir == fs->ns->root && d->inode->dir && d->inode->dir->reserved))
+        if (!d || d->inode->hidden)
             continue;
         e.name = d->name;
         e.inode = d->inode;

@@ -6,6 +6,7 @@
 #ifndef L2FS_CORE_H
 #define L2FS_CORE_H
 
+#include "arrive.h"
 #include "events.h"
 #include "evict.h"
 #include "keyguard.h"
@@ -17,7 +18,6 @@
 #include "requests.h"
 #include "store.h"
 #include "tiers.h"
-#include "vfs.h"
 #include "virtual.h"
 
 #define TICK_NS (100 * NSEC_PER_MSEC)
@@ -48,6 +48,8 @@ struct l2fs {
     _Atomic(const char *) mode;          /* of the front; l2fs_set_mode */
     uint64_t started;
 
+    struct arrive arrive;
+    struct readies readies;    /* ns->lock */
     struct l1 l1;              /* ns->lock */
     struct locks locks;        /* ns->lock */
     struct list waiters;       /* ns->lock; every queued waiter, by all_link */
@@ -110,7 +112,8 @@ void file_dirty_locked(struct l2fs *fs, struct object *o); /* a writer comes to 
 void file_settle_locked(struct l2fs *fs, struct inode *inode);
 /* Removes every name of a lost object and tells the kernel. */
 void file_lost_locked(struct l2fs *fs, struct inode *inode);
-void file_gone_locked(struct l2fs *fs, const struct dentry *d); /* tells the kernel, before */
+void file_gone_locked(struct l2fs *fs, const struct dentry *d);   /* tells the kernel, before */
+void file_dir_changed_locked(struct l2fs *fs, struct inode *dir); /* tells the kernel, after */
 /* The name, and with the last one the object; keep_record: its crash record goes later. */
 void file_unlink_locked(struct l2fs *fs, struct dentry *d, bool keep_record);
 struct l2_attr file_attr(const struct inode *inode); /* as tiers keep it; ns->lock */

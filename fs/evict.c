@@ -67,6 +67,8 @@ enum obstacle evict_obstacle_locked(struct l2fs *fs, const struct object *o, uin
         return OBSTACLE_PINNED;
     if (o->store || (fs->tiers.present ? !object_clean_locked(inode) : o->dirty))
         return OBSTACLE_UNSTORED;
+    if (inode->landing && !inode->tiers)
+        return OBSTACLE_UNREAD;
     return inode->busy || !list_empty(&o->waiters) ? OBSTACLE_BUSY : OBSTACLE_NONE;
 }
 
@@ -84,8 +86,11 @@ static enum obstacle obstacle_at(void *arg, const struct object *o)
 
 void evict_note_locked(struct l2fs *fs, struct object *o)
 {
-    if (o->aside && !evict_obstacle_locked(fs, o, clock_now()))
-        l1_back(&fs->l1, o);
+    if (!o->aside || evict_obstacle_locked(fs, o, clock_now()))
+        return;
+    l1_back(&fs->l1, o);
+    if (!list_empty(&fs->space_waiters))
+        evict_post_locked(fs);
 }
 
 /* --- taking them out --- */

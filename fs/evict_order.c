@@ -142,6 +142,8 @@ enum obstacle tier_obstacle_locked(const struct inode *inode, size_t slot)
         return OBSTACLE_PINNED;
     if (o && (o->store || (inode->state == STATE_RESIDENT && !object_clean_locked(inode))))
         return OBSTACLE_UNSTORED;
+    if (inode->landing && inode->state == STATE_EVICTED && !(inode->tiers & ~(1u << slot)))
+        return OBSTACLE_UNREAD;
     if (!(inode->tiers & (1u << slot)) || !inode->names || inode->busy)
         return OBSTACLE_BUSY;
     return o && !list_empty(&o->waiters) ? OBSTACLE_BUSY : OBSTACLE_NONE;

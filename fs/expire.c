@@ -1,4 +1,4 @@
-/* expire.c - removes files whose time has come.
+/* expire.c - removes files whose time has come, and what landed and nobody opened in time.
  *
  * Thread model: removing asks the tiers, which may take long and must not be waited for on the loop
  * thread, so there is a thread of its own, made with the first expiry. It sleeps under ns->lock
@@ -21,6 +21,7 @@ struct reaper {
     pthread_t thread;
     pthread_cond_t changed; /* with ns->lock */
     struct wheel wheel;     /* ns->lock; of extra.expire */
+    struct wheel unread;    /* ns->lock; of landing.due */
     uint64_t sleeps_until;  /* ns->lock */
     bool stop;              /* ns->lock */
 };
@@ -70,6 +71,46 @@ static void check_locked(struct reaper *r, struct extra *e, uint64_t now)
         wheel_add(&r->wheel, &e->expire, now + RECHECK_NS);
 }
 
+static bool is_unread(const struct inode *inode)
+{
+    return inode->landing && is_idle(inode);
+}
+
+static void tell_unread(struct l2fs *fs, const char *key)
+{
+    events_add(fs, "expired", key, "\"why\":\"unread\"");
+    metric_add(fs->arrive.expired, 1);
+}
+
+/* Drops ns->lock meanwhile. */
+static void remove_unread_locked(struct reaper *r, struct inode *inode)
+{
+    struct l2fs *fs = r->fs;
+
+    inode->busy++;
+    unlock(&fs->ns->lock);
+    file_remove(fs, inode, is_unread, tell_unread);
+    lock(&fs->ns->lock);
+    if (inode->names && inode->landing && !list_linked(&inode->landing->due.link))
+        wheel_add(&r->unread, &inode->landing->due, clock_deadline(RECHECK_NS));
+    inode->busy--;
+    file_settle_locked(fs, inode);
+}
+
+static void check_unread_locked(struct reaper *r, struct landing *l, uint64_t now)
+{
+    struct inode *inode = l->inode;
+
+    if (!l->goes) {
+        unread_end_locked(r->fs, inode);
+        file_settle_locked(r->fs, inode);
+    } else if (removable(inode, now)) {
+        remove_unread_locked(r, inode);
+    } else {
+        wheel_add(&r->unread, &l->due, now + RECHECK_NS);
+    }
+}
+
 static void *reap(void *arg)
 {
     struct reaper *r = arg;
@@ -83,7 +124,12 @@ static void *reap(void *arg)
             check_locked(r, container_of(due, struct extra, expire), now);
             continue;
         }
-        r->sleeps_until = wheel_next(&r->wheel);
+        due = wheel_take(&r->unread, now);
+        if (due) {
+            check_unread_locked(r, container_of(due, struct landing, due), now);
+            continue;
+        }
+        r->sleeps_until = MIN(wheel_next(&r->wheel), wheel_next(&r->unread));
         cond_wait_until(&r->changed, &r->fs->ns->lock, r->sleeps_until);
     }
     return NULL;
@@ -99,6 +145,7 @@ static int start_locked(struct l2fs *fs)
     r->fs = fs;
     cond_init(&r->changed);
     wheel_init(&r->wheel, WHEEL_TICK_NS, clock_now());
+    wheel_init(&r->unread, WHEEL_TICK_NS, clock_now());
     err = thread_start(&r->thread, reap, r);
     if (err) {
         pthread_cond_destroy(&r->changed);
@@ -107,6 +154,22 @@ static int start_locked(struct l2fs *fs)
     }
     fs->reaper = r;
     return 0;
+}
+
+static void add_locked(struct l2fs *fs, struct wheel *w, struct wheel_node *node, uint64_t due)
+{
+    wheel_add(w, node, due);
+    if (due < fs->reaper->sleeps_until)
+        pthread_cond_signal(&fs->reaper->changed);
+}
+
+int expire_unread_locked(struct l2fs *fs, struct landing *l, uint64_t deadline)
+{
+    int err = fs->reaper ? 0 : start_locked(fs);
+
+    if (!err)
+        add_locked(fs, &fs->reaper->unread, &l->due, deadline);
+    return err;
 }
 
 int expire_set_locked(struct l2fs *fs, struct inode *inode, uint64_t deadline)
@@ -122,11 +185,8 @@ int expire_set_locked(struct l2fs *fs, struct inode *inode, uint64_t deadline)
         return err;
     list_remove(&e->expire.link);
     e->expire_at = deadline;
-    if (deadline) {
-        wheel_add(&fs->reaper->wheel, &e->expire, deadline);
-        if (deadline < fs->reaper->sleeps_until)
-            pthread_cond_signal(&fs->reaper->changed);
-    }
+    if (deadline)
+        add_locked(fs, &fs->reaper->wheel, &e->expire, deadline);
     return 0;
 }
 
@@ -148,6 +208,7 @@ void expire_stop(struct l2fs *fs)
     pthread_join(r->thread, NULL);
     lock(&fs->ns->lock);
     wheel_fini(&r->wheel);
+    wheel_fini(&r->unread);
     fs->reaper = NULL;
     unlock(&fs->ns->lock);
     pthread_cond_destroy(&r->changed);

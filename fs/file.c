@@ -214,22 +214,31 @@ static void tell_gone(struct letter *l)
     struct gone_letter *g = container_of(l, struct gone_letter, letter);
     struct l2fs *fs = g->fs;
 
+    if (!g->inode) {
+        lock(&fs->ns->lock);
+        g->dir->dir->changed = false;
+        unlock(&fs->ns->lock);
+    }
     lock(&fs->gone_lock);
     if (fs->gone)
-        fs->gone(fs->gone_arg, g->dir, g->name, g->inode);
+        fs->gone(fs->gone_arg, g->dir, g->inode ? g->name : NULL, g->inode);
     unlock(&fs->gone_lock);
     lock(&fs->ns->lock);
     g->dir->busy--;
-    g->inode->busy--;
-    file_settle_locked(fs, g->inode);
+    if (g->inode) {
+        g->inode->busy--;
+        file_settle_locked(fs, g->inode);
+    }
     ns_forget_unused(fs->ns, g->dir);
     unlock(&fs->ns->lock);
     free(g);
 }
 
-void file_gone_locked(struct l2fs *fs, const struct dentry *d)
+/* `inode` NULL: the directory changed. */
+static void post_gone_locked(struct l2fs *fs, struct inode *dir, struct inode *inode,
+                             const char *name)
 {
-    size_t len = strlen(d->name) + 1;
+    size_t len = strlen(name) + 1;
     struct gone_letter *g = malloc(sizeof(*g) + len);
 
     if (!g)
@@ -238,12 +247,26 @@ void file_gone_locked(struct l2fs *fs, const struct dentry *d)
     g->letter.run = tell_gone;
     list_init(&g->letter.link);
     g->fs = fs;
-    g->dir = d->parent;
-    g->inode = d->inode;
-    memcpy(g->name, d->name, len);
+    g->dir = dir;
+    g->inode = inode;
+    memcpy(g->name, name, len);
     g->dir->busy++;
-    g->inode->busy++;
+    if (inode)
+        inode->busy++;
+    else
+        dir->dir->changed = true;
     mailbox_post(fs->mailbox, &g->letter);
+}
+
+void file_gone_locked(struct l2fs *fs, const struct dentry *d)
+{
+    post_gone_locked(fs, d->parent, d->inode, d->name);
+}
+
+void file_dir_changed_locked(struct l2fs *fs, struct inode *dir)
+{
+    if (!dir->dir->changed && (dir == fs->ns->root || dir->nlookup))
+        post_gone_locked(fs, dir, NULL, "");
 }
 
 void file_lost_locked(struct l2fs *fs, struct inode *inode)
@@ -274,6 +297,8 @@ void file_settle_locked(struct l2fs *fs, struct inode *inode)
     struct object *o = inode->object;
     bool gone = inode->state == STATE_DISCARDED;
 
+    if (gone)
+        unread_end_locked(fs, inode);
     locks_note(&fs->locks, inode);
     evict_ctl_note_locked(fs, inode);
     requests_note_locked(fs, inode);

@@ -31,6 +31,7 @@ void handle_attach_locked(struct l2fs *fs, struct handle *h)
 {
     struct object *o = h->inode->object;
 
+    unread_end_locked(fs, h->inode);
     list_push_back(&o->handles, &h->link);
     o->opens++;
     h->beside_writer = o->writers > 0;
@@ -184,7 +185,7 @@ static bool must_look_again_locked(const struct handle *h)
 
 int file_open_locked(struct l2fs *fs, struct handle *h, const struct caller *c, struct waiter *w)
 {
-    if (must_look_again_locked(h))
+    if (must_look_again_locked(h) || h->inode->superseded)
         return -ESTALE;
     switch (h->inode->state) {
     case STATE_WRITING: return open_writing_locked(fs, h, c, w);
@@ -292,7 +293,7 @@ int vfs_open(struct l2fs *fs, struct inode *inode, int flags, const struct calle
         return err;
     }
     if (inode->vfile) {
-        err = h->write ? -EACCES : virtual_open_locked(fs, h);
+        err = h->write ? -EACCES : virtual_open_locked(fs, h, w);
         h->mode = HANDLE_VIRTUAL;
     } else {
         err = file_open_locked(fs, h, c, w);

@@ -1,4 +1,4 @@
-/* front_notify.c - tells the kernel that names are gone.
+/* front_notify.c - tells the kernel that names are gone, and directories changed.
  *
  * Thread model: the loop thread queues and never waits; one thread of our own writes to the kernel,
  * because that takes the directory's inode lock, which a process may hold while it waits for an
@@ -14,7 +14,7 @@
 struct note {
     struct list link;
     fuse_ino_t dir;
-    size_t len;
+    size_t len; /* 0: its attributes */
     char name[];
 };
 
@@ -22,8 +22,8 @@ void notifier_gone(void *arg, struct inode *dir, const char *name, struct inode 
 {
     struct front *f = arg;
     struct notifier *n = &f->notifier;
-    size_t len = strlen(name);
-    struct note *note = malloc(sizeof(*note) + len + 1);
+    size_t len = name ? strlen(name) : 0;
+    struct note *note = calloc(1, sizeof(*note) + len + 1);
 
     (void)inode;
     if (!note)
@@ -31,7 +31,8 @@ void notifier_gone(void *arg, struct inode *dir, const char *name, struct inode 
     list_init(&note->link);
     note->dir = nodeid_of(f, dir);
     note->len = len;
-    memcpy(note->name, name, len + 1);
+    if (name)
+        memcpy(note->name, name, len + 1);
     lock(&n->lock);
     if (!n->closed && n->count < NOTES_MAX) {
         list_push_back(&n->notes, &note->link);
@@ -64,7 +65,10 @@ static void *run(void *arg)
 
     pthread_setname_np(pthread_self(), "l2fs-notify");
     while ((note = next_note(n))) {
-        fuse_lowlevel_notify_inval_entry(n->front->se, note->dir, note->name, note->len);
+        if (note->len)
+            fuse_lowlevel_notify_inval_entry(n->front->se, note->dir, note->name, note->len);
+        else
+            fuse_lowlevel_notify_inval_inode(n->front->se, note->dir, -1, 0);
         free(note);
     }
     return NULL;

@@ -96,11 +96,13 @@ static void judge_l1(const struct health_instance *i, const struct saying *s)
         return;
     tell(s,
          "memory is above its watermark (%s of %s) for %llu s and nothing can leave: %zu objects "
-         "are open, %zu pinned, %zu not stored yet, %zu in use otherwise; %zu requests wait for "
-         "room; raise -o l1, close or unpin files, or look at the stores",
+         "are open, %zu pinned, %zu not stored yet, %zu came from peers and are not read yet, %zu "
+         "in "
+         "use otherwise; %zu requests wait for room; raise -o l1, close, read or unpin files, or "
+         "look at the stores",
          units_format_size(i->l1_used, used, sizeof(used)),
          units_format_size(i->l1_high, high, sizeof(high)), seconds(i->l1_stuck), i->open,
-         i->pinned, i->unstored, i->other, i->space_waiters);
+         i->pinned, i->unstored, i->unread, i->other, i->space_waiters);
 }
 
 void health_of_instance(const struct health_instance *i, health_say_fn *say, void *arg)

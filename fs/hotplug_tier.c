@@ -146,7 +146,8 @@ static void activate(struct change *c)
 void hotplug_run_add(struct change *c)
 {
     struct l2fs *fs = c->owner->fs;
-    const struct adapter_env env = {fs->staging, fs->metrics, NULL};
+    const struct adapter_env env = {
+        .staging = fs->staging, .metrics = fs->metrics, .arrivals = &fs->arrive.base};
     int err = tiers_open(&fs->tiers, &env, c->spec, &c->why);
 
     if (err < 0) {

@@ -19,7 +19,8 @@ enum obstacle {
     OBSTACLE_OPEN,
     OBSTACLE_PINNED,
     OBSTACLE_UNSTORED,
-    OBSTACLE_BUSY, /* somebody waits for it, or works on it at this moment */
+    OBSTACLE_UNREAD, /* it landed, nobody opened it so far, and it is nowhere else */
+    OBSTACLE_BUSY,   /* somebody waits for it, or works on it at this moment */
     OBSTACLES
 };
 typedef enum obstacle l1_obstacle_fn(void *arg, const struct object *o);

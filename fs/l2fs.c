@@ -33,6 +33,7 @@ static void on_tick(struct loop_timer *t)
     unlock(&fs->ns->lock);
     store_retry_due(fs, now);
     evict_tick(fs);
+    ready_tick(fs, now);
     health_tick(fs, now);
     loop_timer_arm(fs->loop, t, now + TICK_NS);
 }
@@ -59,7 +60,8 @@ static int open_staging(struct l2fs *fs, struct text *err)
 
 static int open_tiers(struct l2fs *fs, struct text *err)
 {
-    struct adapter_env env = {fs->staging, fs->metrics, NULL};
+    struct adapter_env env = {
+        .staging = fs->staging, .metrics = fs->metrics, .arrivals = &fs->arrive.base};
     size_t i;
     json_t *spec;
 
@@ -156,6 +158,7 @@ static void destroy(struct l2fs *fs, bool keep)
 {
     bool stuck, left = hotplug_destroy(fs);
 
+    arrive_end(fs);
     expire_stop(fs);
     quota_stop(fs);
     status_detach(fs);
@@ -167,6 +170,7 @@ static void destroy(struct l2fs *fs, bool keep)
     mailbox_destroy(fs->mailbox);
     if (fs->ns)
         warm_drop_all(fs);
+    ready_fini(fs);
     loop_destroy(fs->loop);
     events_destroy(fs->events);
     if (fs->pinner)
@@ -181,6 +185,7 @@ static void destroy(struct l2fs *fs, bool keep)
     pthread_cond_destroy(&fs->stored_cond);
     if (left)
         return; /* a thread in an adapter may come back to the tiers and the metrics */
+    arrive_fini(fs);
     tiers_fini(&fs->tiers);
     if (!stuck)
         metrics_destroy(fs->metrics);
@@ -249,6 +254,8 @@ int l2fs_start(const struct l2fs_config *cfg, struct l2fs **out, struct text *er
         return -ENOMEM;
     }
     register_metrics(fs);
+    arrive_init(fs);
+    ready_init(fs);
     stores_init(fs);
     rc = build(fs, err);
     if (rc) {
@@ -256,6 +263,7 @@ int l2fs_start(const struct l2fs_config *cfg, struct l2fs **out, struct text *er
         return rc;
     }
     adopt_store(fs);
+    arrive_open(fs);
     *out = fs;
     return 0;
 }

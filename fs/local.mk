@@ -4,6 +4,8 @@ fs_sources = \
 	fs/adapter.h \
 	fs/adopt.c \
 	fs/arrival.h \
+	fs/arrive.c \
+	fs/arrive.h \
 	fs/attr.c \
 	fs/base.h \
 	fs/bitmap.c \
@@ -129,6 +131,8 @@ fs_sources = \
 	fs/rank.c \
 	fs/rank.h \
 	fs/readahead.c \
+	fs/ready.c \
+	fs/ready.h \
 	fs/record.c \
 	fs/record.h \
 	fs/remove.c \
@@ -179,6 +183,8 @@ fs_sources = \
 	fs/turn.c \
 	fs/units.c \
 	fs/units.h \
+	fs/unread.c \
+	fs/unread.h \
 	fs/vfs.h \
 	fs/virtual.h \
 	fs/wait.c \

@@ -43,6 +43,7 @@ struct dir {
     uint64_t expect; /* learned size of an object written here */
     struct readahead readahead;
     bool place_disk; /* user.l2fs.place=disk */
+    bool changed;    /* the kernel is about to be told (file_dir_changed_locked) */
     bool reserved;   /* .l2fs and below: not listed in the root, nothing is made or removed here */
 };
 

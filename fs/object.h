@@ -38,6 +38,14 @@ struct dentry {
     char name[];
 };
 
+/* Of a file that came from a peer and that nobody has opened since. */
+struct landing {
+    struct wheel_node due; /* expire.c: looked at then; never when due is UINT64_MAX */
+    struct inode *inode;
+    uint64_t bytes;
+    bool goes; /* when it is due: removed; else it is merely like any other from then on */
+};
+
 enum pin_kind { PIN_NONE, PIN_SOFT, PIN_HARD };
 
 /* A file that its request waits for (requests.h). */
@@ -73,9 +81,10 @@ struct inode {
     struct dir *dir;           /* directories */
     const struct vfile *vfile; /* files below .l2fs */
     struct extra *extra;
-    struct rank *ranks;    /* rank.h: in the orders of tiers that evict */
-    struct tenant *tenant; /* tenant.h: of files NULL while they are not counted */
-    uint64_t counted;      /* bytes that its tenant counts for it */
+    struct landing *landing; /* arrive.c; NULL: it was opened, or did not come from a peer */
+    struct rank *ranks;      /* rank.h: in the orders of tiers that evict */
+    struct tenant *tenant;   /* tenant.h: of files NULL while they are not counted */
+    uint64_t counted;        /* bytes that its tenant counts for it */
     uint64_t size;
     uint64_t blocks; /* of 512 bytes */
     struct timespec atime, mtime, ctime;
@@ -90,6 +99,8 @@ struct inode {
         doubted : 1; /* the kernel may know it by a name it lost: the next writer must look again */
     bool unsent : 1; /* a tier that sends was given up for the bytes that are stored */
     bool resend : 1; /* it is sent again as soon as it is in L1 */
+    bool superseded : 1; /* an arrival took its last name: whoever opens it must look again */
+    bool hidden : 1;     /* not listed */
 };
 
 struct object {

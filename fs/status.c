@@ -108,8 +108,11 @@ static int build_locked(struct l2fs *fs)
         err = add_files_locked(fs, top, top_files, ARRAY_SIZE(top_files));
     if (!err)
         err = add_dir_locked(fs, top, "adapters", &adapters);
+    if (!err)
+        err = add_dir_locked(fs, top, "ready", &fs->readies.dir);
     if (err)
         return err;
+    top->hidden = true;
     tiers_each(i, fs->tiers.present)
     {
         err = err ? err : add_tier_locked(fs, adapters, i);
@@ -197,7 +200,7 @@ static void find_tier_locked(struct l2fs *fs, const struct inode *inode, struct 
         v->serial = tiers_serial(&fs->tiers, (size_t)v->tier);
 }
 
-int virtual_open_locked(struct l2fs *fs, struct handle *h)
+int virtual_open_locked(struct l2fs *fs, struct handle *h, struct waiter *w)
 {
     struct view *v;
 
@@ -205,6 +208,8 @@ int virtual_open_locked(struct l2fs *fs, struct handle *h)
         return -EACCES;
     if (!h->inode->names)
         return -ESTALE; /* of an adapter that was removed just now */
+    if (h->inode->vfile->request)
+        return ready_open_locked(fs, h, w);
     v = calloc(1, sizeof(*v));
     if (!v)
         return -ENOMEM;
@@ -243,6 +248,10 @@ ssize_t virtual_read(struct l2fs *fs, struct handle *h, void *buf, size_t len, o
 {
     struct view *v = h->virtual_data;
 
+    if (h->inode->vfile->request) {
+        LOCKED_SCOPE(&fs->ns->lock);
+        return ready_read_locked(fs, h, buf, len, off, w);
+    }
     if (!v->file->generate)
         return follower_read(fs, &v->follower, buf, len, h->flags & O_NONBLOCK ? NULL : w);
     LOCKED_SCOPE(&v->mutex);
@@ -257,6 +266,8 @@ unsigned virtual_poll_locked(struct l2fs *fs, struct handle *h, struct waiter *w
 {
     struct view *v = h->virtual_data;
 
+    if (h->inode->vfile->request)
+        return ready_poll_locked(fs, h, w);
     if (v->file->generate || follower_poll_locked(fs, &v->follower, w))
         return POLLIN | POLLRDNORM;
     return 0;
@@ -266,6 +277,11 @@ void virtual_release(struct l2fs *fs, struct handle *h)
 {
     struct view *v = h->virtual_data;
 
+    if (h->inode->vfile->request) {
+        LOCKED_SCOPE(&fs->ns->lock);
+        ready_release_locked(fs, h);
+        return;
+    }
     if (!v->file->generate) {
         LOCKED_SCOPE(&fs->ns->lock);
         follower_close_locked(fs, &v->follower);

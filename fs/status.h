@@ -13,6 +13,7 @@ struct vfile {
      * NULL: the file follows the events. 0 or -ENOMEM. */
     int (*generate)(struct l2fs *fs, size_t tier, struct text *out);
     bool settable; /* it has attributes that its owner sets (xattr_control.h) */
+    bool request;  /* it is below ready/ (ready.c) */
 };
 
 int status_print(struct l2fs *fs, size_t tier, struct text *out);

@@ -146,6 +146,7 @@ static void count_obstacles_locked(struct l2fs *fs, struct health_instance *h)
         case OBSTACLE_OPEN: h->open++; break;
         case OBSTACLE_PINNED: h->pinned++; break;
         case OBSTACLE_UNSTORED: h->unstored++; break;
+        case OBSTACLE_UNREAD: h->unread++; break;
         default: h->other++; break;
         }
     }

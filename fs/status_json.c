@@ -18,7 +18,9 @@
 struct figures {
     uint64_t uptime_s;
     uint64_t used, size; /* bytes of staging */
-    uint64_t promised;
+    uint64_t promised, arriving;
+    size_t unread;
+    uint64_t unread_bytes;
     double watermark, ratio;
     int policy; /* of L1 */
     size_t residents, files, directories, unstored, waiters, retrying, given_up;
@@ -46,6 +48,9 @@ static void collect(struct l2fs *fs, struct figures *f)
     prefetch_ctl_status(fs->prefetch_ctl, &f->loads);
     LOCKED_SCOPE(&fs->ns->lock);
     f->promised = fs->l1.promised;
+    f->arriving = fs->arrive.reserved;
+    f->unread = fs->arrive.unread;
+    f->unread_bytes = fs->arrive.unread_bytes;
     f->watermark = fs->l1.watermark;
     f->ratio = fs->l1.ratio;
     f->policy = fs->l1.policy;
@@ -100,6 +105,7 @@ static json_t *l1_json(struct l2fs *fs, const struct figures *f)
     set_count(l1, "capacity", fs->l1.capacity);
     set_count(l1, "used", f->used);
     set_count(l1, "promised", f->promised);
+    set_count(l1, "arriving", f->arriving);
     json_object_set_new(l1, "watermark", json_real(f->watermark));
     json_object_set_new(l1, "ratio", json_real(f->ratio));
     json_object_set_new(l1, "policy", json_string(evict_policy_names[f->policy]));
@@ -117,6 +123,8 @@ static json_t *objects_json(const struct figures *f)
     set_count(objects, "directories", f->directories);
     set_count(objects, "unstored", f->unstored);
     set_count(objects, "unstored_bytes", f->unstored_bytes);
+    set_count(objects, "unread", f->unread);
+    set_count(objects, "unread_bytes", f->unread_bytes);
     return objects;
 }
 

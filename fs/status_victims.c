@@ -39,8 +39,8 @@ struct survey {
     int policy;
 };
 
-static const char *const obstacle_names[OBSTACLES] = {NULL,     "writing",  "open",
-                                                      "pinned", "unstored", "busy"};
+static const char *const obstacle_names[OBSTACLES] = {NULL,       "writing", "open", "pinned",
+                                                      "unstored", "unread",  "busy"};
 
 static void count(struct tally *t, uint64_t bytes)
 {

@@ -20,7 +20,8 @@
 #include "l2fs.h"
 
 /* Entry invalidation: called on the loop thread without locks when a name vanishes behind the
- * kernel's back (eviction from the last tier, failed load, expiry). */
+ * kernel's back (eviction from the last tier, failed load, expiry). `name` NULL: names came into the
+ * directory, its attributes are others. */
 typedef void vfs_gone_fn(void *arg, struct inode *dir, const char *name, struct inode *inode);
 void vfs_set_gone(struct l2fs *fs, vfs_gone_fn *fn, void *arg);
 

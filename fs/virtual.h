@@ -22,9 +22,9 @@ void status_drop_tier_locked(struct l2fs *fs, size_t slot); /* idempotent */
 /* Loop thread, at each tick: notes since when something is wrong. */
 void health_tick(struct l2fs *fs, uint64_t now);
 
-/* Handles of files with inode.vfile: open sets the mode and virtual_data of `h`. Release and read
- * take ns->lock; read may wait for a tier, at most 2 s. */
-int virtual_open_locked(struct l2fs *fs, struct handle *h);
+/* Handles of files with inode.vfile: open sets the mode and virtual_data of `h`, and may wait. Release
+ * and read take ns->lock; read may wait for a tier, at most 2 s. */
+int virtual_open_locked(struct l2fs *fs, struct handle *h, struct waiter *w);
 ssize_t virtual_read(struct l2fs *fs, struct handle *h, void *buf, size_t len, off_t off,
                      struct waiter *w);
 unsigned virtual_poll_locked(struct l2fs *fs, struct handle *h, struct waiter *w);

@@ -23,6 +23,7 @@ struct holders {
 struct picture {
     struct holders readers, writers;
     uint32_t storing;
+    bool unread;
     enum pin_kind pin;
     uint64_t left; /* of a soft pin */
     uint32_t tiers;
@@ -50,6 +51,7 @@ static void take_locked(const struct l2fs *fs, const struct inode *inode, struct
     char key[KEY_PATH_MAX + 2];
 
     p->tiers = fs->tiers.present;
+    p->unread = inode->landing;
     if (inode->object) {
         p->storing = inode->object->storing;
         take_handles_locked(inode->object, p);
@@ -165,8 +167,8 @@ int lock_print(struct l2fs *fs, struct inode *inode, struct text *out)
     print_tier_locks(fs, &p, out);
     text_puts(out, "},\"storing\":[");
     print_storing(fs, &p, out);
-    text_printf(out, "],\"pin\":\"%s\",\"left_ms\":%" PRIu64 "}", pin_kind_name(p.pin),
-                p.left / NSEC_PER_MSEC);
+    text_printf(out, "],\"pin\":\"%s\",\"left_ms\":%" PRIu64 ",\"unread\":%s}",
+                pin_kind_name(p.pin), p.left / NSEC_PER_MSEC, p.unread ? "true" : "false");
     text_fini(&p.keys);
     return out->failed ? -ENOMEM : 0;
 }

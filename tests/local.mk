@@ -3,6 +3,7 @@
 #   tests_unit_key_SOURCES = tests/unit/key.c tests/unit/key_vectors.h
 unit_tests = \
 	tests/unit/test_adopt \
+	tests/unit/test_arrive \
 	tests/unit/test_bitmap \
 	tests/unit/test_bitmap_ops \
 	tests/unit/test_conf \
@@ -26,6 +27,7 @@ unit_tests = \
 	tests/unit/test_key \
 	tests/unit/test_key_path \
 	tests/unit/test_keyguard \
+	tests/unit/test_landed \
 	tests/unit/test_locks \
 	tests/unit/test_log \
 	tests/unit/test_loop \
@@ -40,6 +42,7 @@ unit_tests = \
 	tests/unit/test_prefetch \
 	tests/unit/test_prefetch_ctl \
 	tests/unit/test_prefetch_late \
+	tests/unit/test_ready \
 	tests/unit/test_requests \
 	tests/unit/test_status \
 	tests/unit/test_store \
@@ -65,6 +68,7 @@ unit_tests += \
 endif
 tests_unit_test_pd_channel_faults_SOURCES = tests/unit/test_pd_channel_faults.c tests/unit/channel_fixture.c tests/unit/channel_fixture.h
 tests_unit_test_pd_channel_SOURCES = tests/unit/test_pd_channel.c tests/unit/channel_fixture.c tests/unit/channel_fixture.h
+tests_unit_test_arrive_SOURCES = tests/unit/test_arrive.c tests/unit/arrive_fixture.c tests/unit/arrive_fixture.h
 tests_unit_test_evict_ctl_SOURCES = tests/unit/test_evict_ctl.c tests/unit/evict_fixture.c tests/unit/evict_fixture.h
 tests_unit_test_evict_left_SOURCES = tests/unit/test_evict_left.c tests/unit/evict_fixture.c tests/unit/evict_fixture.h
 tests_unit_test_fs_adapter_SOURCES = tests/unit/test_fs_adapter.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
@@ -74,6 +78,7 @@ tests_unit_test_fs_names_SOURCES = tests/unit/test_fs_names.c tests/unit/fs_fixt
 tests_unit_test_fs_space_SOURCES = tests/unit/test_fs_space.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_requests_SOURCES = tests/unit/test_requests.c tests/unit/send_fake.c tests/unit/send_fake.h
 tests_unit_test_ctl_LDADD = tools/libctl.a $(LDADD)
+tests_unit_test_landed_SOURCES = tests/unit/test_landed.c tests/unit/arrive_fixture.c tests/unit/arrive_fixture.h
 tests_unit_test_tenant_SOURCES = tests/unit/test_tenant.c tests/unit/tenant_fixture.c tests/unit/tenant_fixture.h
 tests_unit_test_tenant_room_SOURCES = tests/unit/test_tenant_room.c tests/unit/tenant_fixture.c tests/unit/tenant_fixture.h
 if HAVE_PD

@@ -52,7 +52,7 @@ START_TEST(reading)
     assert_attr(&r, "key", OWN("last_prefill"), "0");
     assert_attr(&r, "key", OWN("lock"),
                 "{\"readers\":0,\"reader_pids\":[],\"writer\":false,\"writer_pids\":[],\"l2\":{},"
-                "\"storing\":[],\"pin\":\"none\",\"left_ms\":0}");
+                "\"storing\":[],\"pin\":\"none\",\"left_ms\":0,\"unread\":false}");
     ck_assert_int_eq(core_get(&r, "key", OWN("error"), buf, sizeof(buf)), -ENODATA);
     ck_assert_int_eq(core_get(&r, "key", OWN("peer"), buf, sizeof(buf)), -ENODATA);
     ck_assert_int_eq(core_get(&r, "key", OWN("req_id"), buf, sizeof(buf)), -ENODATA);

@@ -1,0 +1,255 @@
+/* test_landed.c - objects that came from a peer: the room they need, and how long they stay. */
+#include "config.h"
+
+#include <stdio.h>
+
+#include "arrive_fixture.h"
+#include "clock.h"
+#include "suite.h"
+
+#define NULL_TIER "[{\"type\":\"null\"}]"
+#define MSEC NSEC_PER_MSEC
+
+static struct vfsrig r;
+static unsigned told; /* __atomic */
+
+static void setup(void)
+{
+    vfsrig_init(&r, NULL_TIER);
+    r.cfg.l1 = 8 * MIB;
+    told = 0;
+}
+
+static void setup_fs(void)
+{
+    vfsrig_init(&r, NULL);
+}
+
+static void teardown(void)
+{
+    vfsrig_fini(&r);
+}
+
+/* Until the key is not there; the events that say so come with it. */
+static void wait_gone(const char *key)
+{
+    uint64_t deadline = clock_deadline(20 * NSEC_PER_SEC);
+
+    while (vfsrig_find(&r, key)) {
+        ck_assert_msg(clock_now() < deadline, "%s is still there", key);
+        usleep(5000);
+    }
+}
+
+static void on_room(void *arg)
+{
+    (void)arg;
+    __atomic_add_fetch(&told, 1, __ATOMIC_SEQ_CST);
+}
+
+static void wait_told(unsigned n)
+{
+    uint64_t deadline = clock_deadline(20 * NSEC_PER_SEC);
+
+    while (__atomic_load_n(&told, __ATOMIC_SEQ_CST) < n) {
+        ck_assert_msg(clock_now() < deadline, "nobody told of room");
+        usleep(2000);
+    }
+}
+
+/* --- room --- */
+
+START_TEST(room_is_waited_for)
+{
+    struct arrivals *a;
+
+    vfsrig_start(&r);
+    a = &r.fs->arrive.base;
+    a->set_room(a, on_room, &r);
+    ck_assert_int_eq(peer_reserve(&r, "a", 5 * MIB, 1), 0);
+    ck_assert_int_eq(peer_reserve(&r, "b", 5 * MIB, 2), -EAGAIN);
+    peer_give_back(&r, 5 * MIB);
+    wait_told(1);
+    ck_assert_int_eq(peer_reserve(&r, "b", 5 * MIB, 2), 0);
+    a->set_room(a, NULL, &r);
+    peer_give_back(&r, 5 * MIB);
+    ck_assert_uint_eq(rig_promised(&r), 0);
+}
+END_TEST
+
+START_TEST(read_ones_make_room)
+{
+    struct arrivals *a;
+
+    vfsrig_start(&r);
+    a = &r.fs->arrive.base;
+    a->set_room(a, on_room, &r);
+    ck_assert_int_eq(peer_land(&r, "a", 6 * MIB, 1), 0);
+    vfsrig_wait_stored(&r);
+    ck_assert_int_eq(vfsrig_evict(&r, "a"), -EBUSY); /* nobody has read it */
+    ck_assert_int_eq(peer_reserve(&r, "b", 6 * MIB, 2), -EAGAIN);
+    ck_assert_int_eq(vfsrig_check(&r, "a", 6 * MIB, 1), 0);
+    wait_gone("a"); /* a tier that discards keeps nothing */
+    ck_assert(rig_history_has(&r, "\"event\":\"gone\",\"key\":\"a\""));
+    wait_told(1);
+    ck_assert_int_eq(peer_reserve(&r, "b", 6 * MIB, 2), 0);
+    a->set_room(a, NULL, &r);
+}
+END_TEST
+
+/* One that asked and went away does not stand before others. */
+START_TEST(who_asks_no_more_is_passed)
+{
+    struct arrivals *a;
+
+    vfsrig_start(&r);
+    a = &r.fs->arrive.base;
+    a->set_room(a, on_room, &r);
+    ck_assert_int_eq(peer_reserve(&r, "a", 6 * MIB, 1), 0);
+    ck_assert_int_eq(peer_reserve(&r, "b", 6 * MIB, 2), -EAGAIN);
+    wait_told(1); /* by the clock */
+    lock(&r.fs->ns->lock);
+    ck_assert(list_empty(&r.fs->space_waiters));
+    unlock(&r.fs->ns->lock);
+    ck_assert_int_eq(vfsrig_put(&r, "local", 1000, 3), 0);
+    a->set_room(a, NULL, &r);
+}
+END_TEST
+
+START_TEST(ends_with_reservations_and_waiters)
+{
+    struct arrival what = peer_describe("b", 6 * MIB, 2);
+    struct arrivals *a;
+
+    vfsrig_start(&r);
+    a = &r.fs->arrive.base;
+    ck_assert_int_eq(peer_land(&r, "landed", 1000, 1), 0);
+    ck_assert_int_eq(peer_reserve(&r, "a", 6 * MIB, 1), 0);
+    ck_assert_int_eq(a->reserve(a, &what), -EAGAIN);
+    peer_bytes(peer_of(&r), 5000, 1); /* half way */
+    vfsrig_stop(&r);
+    vfsrig_start(&r);
+    ck_assert_ptr_null(vfsrig_find(&r, "landed"));
+    ck_assert_uint_eq(rig_promised(&r), 0);
+    ck_assert_int_eq(peer_reserve(&r, "a", 6 * MIB, 1), 0);
+}
+END_TEST
+
+/* Ten times what fits, read as it comes: nothing is lost, nothing but room is waited for. */
+START_TEST(more_than_fits)
+{
+    struct arrivals *a;
+    char key[16];
+
+    vfsrig_start(&r);
+    a = &r.fs->arrive.base;
+    a->set_room(a, on_room, &r);
+    for (unsigned i = 0, readers = 0; i < 80; i++) {
+        unsigned before = __atomic_load_n(&told, __ATOMIC_SEQ_CST);
+        int err;
+
+        snprintf(key, sizeof(key), "k%u", i);
+        while ((err = peer_land(&r, key, MIB, i)) == -EAGAIN) {
+            snprintf(key, sizeof(key), "k%u", readers);
+            if (readers < i)
+                ck_assert_int_eq(vfsrig_check(&r, key, MIB, readers++), 0);
+            snprintf(key, sizeof(key), "k%u", i);
+            wait_told(++before);
+        }
+        ck_assert_int_eq(err, 0);
+    }
+    a->set_room(a, NULL, &r);
+}
+END_TEST
+
+/* --- unread --- */
+
+START_TEST(unread_goes_in_time)
+{
+    vfsrig_start(&r);
+    ck_assert_int_eq(peer_land_for(&r, "d/old", 1000, 1, 50 * MSEC), 0);
+    ck_assert_int_eq(peer_land_for(&r, "d/read", 1000, 2, 50 * MSEC), 0);
+    ck_assert_int_eq(peer_land_for(&r, "d/new", 1000, 3, 3600 * NSEC_PER_SEC), 0);
+    ck_assert_int_eq(vfsrig_check(&r, "d/read", 1000, 2), 0);
+    ck_assert(rig_is_unread(&r, "d/old") && !rig_is_unread(&r, "d/read"));
+    wait_gone("d/old");
+    ck_assert(rig_history_has(&r, "\"event\":\"expired\",\"key\":\"d/old\",\"why\":\"unread\""));
+    ck_assert_int_eq(vfsrig_state(&r, "d/read"), STATE_RESIDENT);
+    ck_assert_int_eq(vfsrig_state(&r, "d/new"), STATE_RESIDENT);
+    lock(&r.fs->ns->lock);
+    ck_assert_uint_eq(r.fs->arrive.unread, 1);
+    ck_assert_uint_eq(r.fs->arrive.unread_bytes, 1000);
+    unlock(&r.fs->ns->lock);
+}
+END_TEST
+
+START_TEST(unread_goes_from_tiers_too)
+{
+    vfsrig_start(&r);
+    ck_assert_int_eq(peer_land_for(&r, "key", 1000, 1, 300 * MSEC), 0);
+    vfsrig_wait_stored(&r);
+    wait_gone("key");
+    vfsrig_stop(&r);
+    vfsrig_start(&r);
+    ck_assert_ptr_null(vfsrig_find(&r, "key"));
+}
+END_TEST
+
+/* What is announced again has a reader again; one that was read before does not go by itself. */
+START_TEST(announced_again)
+{
+    struct arrival what = peer_describe("key", 1000, 1);
+    struct arrivals *a;
+
+    vfsrig_start(&r);
+    a = &r.fs->arrive.base;
+    ck_assert_int_eq(peer_land(&r, "key", 1000, 1), 0);
+    ck_assert_int_eq(vfsrig_check(&r, "key", 1000, 1), 0);
+    vfsrig_wait_stored(&r);
+    what.ttl = 100 * MSEC;
+    ck_assert_int_eq(a->reserve(a, &what), -EEXIST);
+    ck_assert(rig_is_unread(&r, "key"));
+    ck_assert_int_eq(vfsrig_evict(&r, "key"), -EBUSY);
+    for (uint64_t end = clock_deadline(20 * NSEC_PER_SEC); rig_is_unread(&r, "key"); usleep(5000))
+        ck_assert(clock_now() < end);
+    ck_assert_int_eq(vfsrig_state(&r, "key"), STATE_RESIDENT);
+    ck_assert_int_eq(vfsrig_evict(&r, "key"), 0);
+    ck_assert_ptr_null(vfsrig_find(&r, "key"));
+}
+END_TEST
+
+START_TEST(unlinked_unread)
+{
+    vfsrig_start(&r);
+    ck_assert_int_eq(peer_land_for(&r, "key", 1000, 1, 50 * MSEC), 0);
+    ck_assert_int_eq(vfsrig_rename(&r, "key", "other"), 0);
+    ck_assert(rig_is_unread(&r, "other"));
+    ck_assert_int_eq(vfsrig_unlink(&r, "other"), 0);
+    lock(&r.fs->ns->lock);
+    ck_assert_uint_eq(r.fs->arrive.unread, 0);
+    unlock(&r.fs->ns->lock);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("landed");
+    TCase *discarded = tcase_create("discarded"), *kept = tcase_create("kept");
+    const TTest *const tests[] = {room_is_waited_for,
+                                  read_ones_make_room,
+                                  who_asks_no_more_is_passed,
+                                  ends_with_reservations_and_waiters,
+                                  more_than_fits,
+                                  unread_goes_in_time,
+                                  announced_again,
+                                  unlinked_unread};
+
+    tcase_add_checked_fixture(discarded, setup, teardown);
+    for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
+        tcase_add_test(discarded, tests[i]);
+    tcase_add_checked_fixture(kept, setup_fs, teardown);
+    tcase_add_test(kept, unread_goes_from_tiers_too);
+    suite_add_tcase(s, discarded);
+    suite_add_tcase(s, kept);
+    return suite_run(s);
+}
