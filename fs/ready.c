@@ -185,9 +185,11 @@ int ready_open_locked(struct l2fs *fs, struct handle *h, struct waiter *w)
 
     if (err == -EAGAIN)
         err = h->flags & O_NONBLOCK ? 0 : wait_for_locked(fs, r, w);
-    if (!err)
-        r->opens++;
-    return err;
+    if (err)
+        return err;
+    r->opens++;
+    h->inode->busy++;
+    return 0;
 }
 
 ssize_t ready_read_locked(struct l2fs *fs, struct handle *h, void *buf, size_t len, off_t off,
@@ -227,10 +229,12 @@ void ready_release_locked(struct l2fs *fs, struct handle *h)
 
     free(h->virtual_data);
     h->virtual_data = NULL;
-    if (!r)
-        return;
-    r->opens--;
-    wake_locked(fs, &r->waiters, 0); /* a poll may wait */
+    if (r) {
+        r->opens--;
+        wake_locked(fs, &r->waiters, 0); /* a poll may wait */
+    }
+    h->inode->busy--;
+    ns_forget_unused(fs->ns, h->inode);
 }
 
 /* --- the instance --- */
