@@ -18,6 +18,7 @@ struct move {
     char new_key[KEY_PATH_MAX + 2];
     struct turn turn;
     bool dir;
+    bool only_there;   /* only L2 has its bytes */
     bool in_l2;        /* the source may be there */
     bool drop_l2;      /* what the target name held must go: nothing will be stored over it */
     uint32_t failed;   /* tiers that did not follow ... */
@@ -165,6 +166,12 @@ static void renamed_event(struct l2fs *fs, const struct move *m)
     text_fini(&detail);
 }
 
+static bool only_in_l2(const struct inode *inode)
+{
+    return inode->dir || inode->state == STATE_EVICTED || inode->state == STATE_LOADING ||
+           inode->state == STATE_DISK;
+}
+
 static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct move *m)
 {
     int err = find_locked(fs, r, m);
@@ -183,6 +190,7 @@ static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct mov
     err = tenant_move_locked(fs, m->from, r->to_dir, m->to);
     if (err)
         return err;
+    m->only_there = only_in_l2(m->inode);
     m->in_l2 = m->dir || name_in_l2(m->from);
     m->drop_l2 = m->to && !m->dir && name_in_l2(m->to);
     if (m->dir)
@@ -200,12 +208,6 @@ static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct mov
     else if (!err)
         renamed_event(fs, m);
     return err;
-}
-
-static bool only_in_l2(const struct inode *inode)
-{
-    return inode->dir || inode->state == STATE_EVICTED || inode->state == STATE_LOADING ||
-           inode->state == STATE_DISK;
 }
 
 /* What has its bytes in L2 only must not lose its name there. So its turn is waited for before the
@@ -310,7 +312,6 @@ static struct inode *hold_locked(struct l2fs *fs, struct move *m)
 
 static int follow_in_tiers(struct l2fs *fs, const struct vfs_rename *r, struct move *m)
 {
-    bool only_there = only_in_l2(m->inode);
     int err = turn_wait(fs, &m->turn);
 
     if (!err)
@@ -319,9 +320,9 @@ static int follow_in_tiers(struct l2fs *fs, const struct vfs_rename *r, struct m
         return 0;
     if (m->dir)
         return move_back(fs, r, m, err);
-    if (only_there && mend(fs, r, m, err))
+    if (m->only_there && mend(fs, r, m, err))
         return err;
-    if (only_there) {
+    if (m->only_there) {
         tiers_remove(&fs->tiers, m->old_key);
         return 0;
     }
