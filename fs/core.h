@@ -10,7 +10,6 @@
 #include "events.h"
 #include "evict.h"
 #include "keyguard.h"
-#include "l1.h"
 #include "locks.h"
 #include "namespace.h"
 #include "prefetch.h"
@@ -69,8 +68,7 @@ struct l2fs {
 
     size_t adopted, found; /* at start, for the mount message */
     struct {
-        struct metric *publishes, *discards, *opens, *open_misses;
-        struct metric *enospc;
+        struct metric *publishes, *discards, *opens, *open_misses, *enospc;
     } m;
 };
 

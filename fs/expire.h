@@ -2,7 +2,7 @@
 #ifndef L2FS_EXPIRE_H
 #define L2FS_EXPIRE_H
 
-#include "object.h"
+#include "unread.h"
 
 struct l2fs;
 

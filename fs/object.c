@@ -30,8 +30,6 @@ void inode_destroy(struct inode *inode)
         free(inode->extra->refusal);
         free(inode->extra);
     }
-    if (inode->landing)
-        list_remove(&inode->landing->due.link);
     free(inode->landing);
     free(inode);
 }

@@ -17,6 +17,7 @@
 #include "store_rest.h"
 
 struct dir;
+struct landing;
 struct load_work;
 struct store_work;
 struct vfile;
@@ -36,14 +37,6 @@ struct dentry {
     bool in_l2;           /* some tier may hold bytes of this name, of whatever generation */
     uint32_t gen;         /* object.want_gen of the bytes that L2 holds under this name; 0: none */
     char name[];
-};
-
-/* Of a file that came from a peer and that nobody has opened since. */
-struct landing {
-    struct wheel_node due; /* expire.c: looked at then; never when due is UINT64_MAX */
-    struct inode *inode;
-    uint64_t bytes;
-    bool goes; /* when it is due: removed; else it is merely like any other from then on */
 };
 
 enum pin_kind { PIN_NONE, PIN_SOFT, PIN_HARD };

@@ -11,6 +11,13 @@
 
 struct l2fs;
 
+struct landing {
+    struct wheel_node due; /* expire.c: looked at then; never when due is UINT64_MAX */
+    struct inode *inode;
+    uint64_t bytes;
+    bool goes; /* when it is due: removed; else it is merely like any other from then on */
+};
+
 /* Nobody has opened it so far. `ttl` in ns; 0: no end to that. `goes`: it is removed then, else only as
  * evictable as any. Said again: the later end counts, `goes` stays. 0 or -errno (no memory, no
  * thread). */
