@@ -57,7 +57,16 @@ pd_sources = \
 	adapters/pd_recv.h \
 	adapters/pd_scan.c \
 	adapters/pd_scan.h \
+	adapters/pd_send.c \
 	adapters/pd_send.h \
+	adapters/pd_send_answer.c \
+	adapters/pd_send_ask.c \
+	adapters/pd_send_batch.c \
+	adapters/pd_send_batch.h \
+	adapters/pd_send_done.c \
+	adapters/pd_send_impl.h \
+	adapters/pd_send_key.c \
+	adapters/pd_send_peer.c \
 	adapters/ucx.c \
 	adapters/ucx_context.c \
 	adapters/ucx_context.h

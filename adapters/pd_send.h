@@ -10,6 +10,7 @@
 #define L2FS_PD_SEND_H
 
 #include "job.h"
+#include "mailbox.h"
 #include "pd_proxy.h"
 #include "pd_recv.h"
 
@@ -26,7 +27,8 @@ struct pd_store {
     struct letter letter; /* the owner's */
     struct pd_send *send;
     void (*finish)(struct pd_store *s);
-    size_t left; /* private: batches that are not done */
+    size_t left;  /* private: batches that are not done */
+    size_t *same; /* private */
 };
 void pd_send_store(struct pd_send *s, struct pd_store *store);
 int pd_send_cancel(struct pd_send *s, const char *key); /* 0 or -ENOENT */

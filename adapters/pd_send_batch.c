@@ -1,0 +1,332 @@
+/* pd_send_batch.c - the life of a batch: wait, alloc, data, commit, done; or drain, when it fails
+ * with sends under way.
+ *
+ * Every step but the wait has one timer, armed when it begins: the wait is for others, whose steps
+ * are bounded, and for a handshake, which is. A failure never ends a key that may have landed with
+ * success; the owner tries again, and the receiver knows what it has.
+ */
+#include "clock.h"
+#include "log.h"
+#include "pd_send_impl.h"
+
+#define DRAIN_TIME NSEC_PER_SEC /* for cancelled sends; then the connection is closed */
+#define BIT(s) (1U << (s))
+
+static const unsigned allowed[BATCH_STATES] = {
+    [BATCH_WAIT] = BIT(BATCH_ALLOC) | BIT(BATCH_DONE),
+    [BATCH_ALLOC] = BIT(BATCH_DATA) | BIT(BATCH_WAIT) | BIT(BATCH_DONE),
+    [BATCH_DATA] = BIT(BATCH_COMMIT) | BIT(BATCH_DRAIN) | BIT(BATCH_DONE),
+    [BATCH_COMMIT] = BIT(BATCH_DONE),
+    [BATCH_DRAIN] = BIT(BATCH_DONE),
+};
+
+void send_batch_move(struct send_batch *b, enum batch_state to)
+{
+    if (!(allowed[b->state] & BIT(to))) {
+        log_err("pd: a batch may not go from state %d to %d", b->state, to);
+        abort();
+    }
+    b->state = to;
+}
+
+/* --- steps, each with a deadline stamped when it begins --- */
+
+static uint64_t transfer_time(const struct send_batch *b)
+{
+    return b->peer->send->env.config->transfer_timeout + b->bytes / (64 * MIB) * NSEC_PER_SEC;
+}
+
+/* False: the batch has failed and may be gone. */
+static bool step(struct send_batch *b, uint64_t time)
+{
+    b->begun = clock_now();
+    if (!loop_timer_arm(b->peer->send->env.loop, &b->timer, clock_deadline(time)))
+        return true;
+    send_batch_fail(b, -ENOMEM);
+    return false;
+}
+
+static void drain(struct send_batch *b, int error)
+{
+    send_batch_move(b, BATCH_DRAIN);
+    for (size_t i = 0; i < b->n; i++) {
+        send_key_settle(&b->keys[i], error);
+        if (b->keys[i].sending)
+            pd_transfer_cancel(&b->keys[i].transfer);
+    }
+    if (loop_timer_arm(b->peer->send->env.loop, &b->timer, clock_deadline(DRAIN_TIME)))
+        send_peer_lost(b->peer, -ENOMEM);
+}
+
+void send_batch_fail(struct send_batch *b, int error)
+{
+    if (b->state == BATCH_DRAIN)
+        return;
+    if (b->sending)
+        drain(b, error);
+    else
+        send_batch_end(b, error);
+}
+
+static void ask_commit(struct send_batch *b)
+{
+    if (step(b, transfer_time(b) / 2) && send_batch_ask_commit(b))
+        send_peer_lost(b->peer, -ECONNRESET); /* its queue is full: nobody reads it */
+}
+
+static void commit_late(struct send_batch *b)
+{
+    struct send_peer *p = b->peer;
+    uint64_t since = b->begun;
+
+    if (!b->again) {
+        b->again = true;
+        ask_commit(b);
+        return;
+    }
+    send_batch_end(b, -ETIMEDOUT);
+    send_peer_silent(p, since);
+}
+
+static void late(struct loop_timer *timer)
+{
+    struct send_batch *b = container_of(timer, struct send_batch, timer);
+    struct send_peer *p = b->peer;
+    uint64_t since = b->begun;
+
+    switch (b->state) {
+    case BATCH_ALLOC:
+        send_batch_release(b, NULL);
+        send_batch_end(b, -ETIMEDOUT);
+        send_peer_silent(p, since);
+        break;
+    case BATCH_DATA: send_batch_fail(b, -ETIMEDOUT); break;
+    case BATCH_COMMIT: commit_late(b); break;
+    case BATCH_DRAIN: send_peer_lost(p, -ETIMEDOUT); break;
+    default: break;
+    }
+}
+
+/* --- the way --- */
+
+bool send_batch_begin(struct send_batch *b)
+{
+    struct send_peer *p = b->peer;
+    const struct pd_config *cfg = p->send->env.config;
+    int err;
+
+    for (size_t i = 0; i < b->n; i++) {
+        struct send_key *k = &b->keys[i];
+
+        err = k->error == SEND_OPEN && !k->data ? send_key_prepare(k) : 0;
+        if (err)
+            send_key_settle(k, err);
+    }
+    err = b->open ? send_batch_ask_room(b) : 0;
+    if (err == -EAGAIN)
+        return false;
+    if (err || !b->open) {
+        send_batch_end(b, err);
+        return true;
+    }
+    list_remove(&b->link);
+    list_push_back(&p->active, &b->link);
+    p->nactive++;
+    p->counts.inflight += b->bytes;
+    send_batch_move(b, BATCH_ALLOC);
+    step(b, cfg->alloc_timeout + cfg->connect_timeout);
+    return true;
+}
+
+/* When the last key fails here the batch ends; the others are the receiver's to judge. */
+void send_batch_sent(struct send_batch *b)
+{
+    bool wanted = false;
+
+    if (b->sending)
+        return;
+    for (size_t i = 0; i < b->nasked; i++)
+        wanted |= b->asked[i]->error == SEND_OPEN;
+    if (b->state == BATCH_DATA && wanted) {
+        send_batch_move(b, BATCH_COMMIT);
+        ask_commit(b);
+        return;
+    }
+    if (b->state == BATCH_DRAIN)
+        send_batch_release(b, NULL);
+    send_batch_end(b, -EPROTO);
+}
+
+void send_batch_data(struct send_batch *b)
+{
+    send_batch_move(b, BATCH_DATA);
+    if (!step(b, transfer_time(b)))
+        return;
+    for (size_t i = 0; i < b->nasked; i++) {
+        struct send_key *k = b->asked[i];
+        int err = k->error == SEND_OPEN ? send_key_start(k, b->peer->conn) : k->error;
+        if (err) {
+            send_key_settle(k, err);
+            send_batch_release(b, k);
+        }
+    }
+    send_batch_sent(b);
+}
+
+/* --- from and to the store --- */
+
+static void report(const struct send_batch *b, struct send_key *k)
+{
+    struct peer_counts *c = &b->peer->counts;
+    struct job *j = &b->store->job;
+
+    j->errors[k->index] = k->error;
+    j->crc32c[k->index] = k->crc32c;
+    if (k->error) {
+        c->failures++;
+        c->last_error = k->error;
+        metric_add(b->peer->failures, 1);
+        return;
+    }
+    c->keys++;
+    metric_add(b->peer->keys, 1);
+    if (!k->granted)
+        return;
+    j->bytes += k->buf->size;
+    metric_add(b->peer->bytes, (int64_t)k->buf->size);
+}
+
+static void leave_window(struct send_batch *b)
+{
+    if (b->state == BATCH_WAIT)
+        return;
+    b->peer->nactive--;
+    b->peer->counts.inflight -= b->bytes;
+}
+
+static void settle_all(struct send_batch *b, int error)
+{
+    for (size_t i = 0; i < b->n; i++)
+        send_key_settle(&b->keys[i], b->keys[i].cancelled ? -ECANCELED : error);
+}
+
+void send_batch_lost(struct send_batch *b, int error)
+{
+    settle_all(b, error);
+    if (b->peer->alloc_connected)
+        send_batch_release(b, NULL);
+    send_batch_end(b, error);
+}
+
+void send_batch_end(struct send_batch *b, int error)
+{
+    struct send_peer *p = b->peer;
+    struct pd_store *store = b->store;
+
+    loop_timer_cancel(p->send->env.loop, &b->timer);
+    send_peer_unask(p, &b->ask);
+    leave_window(b);
+    send_batch_move(b, BATCH_DONE);
+    list_remove(&b->link);
+    settle_all(b, error);
+    for (size_t i = 0; i < b->n; i++) {
+        struct send_key *k = &b->keys[i];
+
+        send_key_drop(k);
+        hash_remove(&p->send->keys, &k->node);
+        report(b, k);
+    }
+    send_request_landed(b);
+    free(b->asked);
+    free(b->keys);
+    free(b);
+    send_store_put(store);
+    send_peer_pump_in(p, 0);
+}
+
+static struct send_batch *batch_alloc(struct send_peer *p, size_t n)
+{
+    struct send_batch *b = calloc(1, sizeof(*b));
+
+    if (!b)
+        return NULL;
+    b->keys = calloc(n, sizeof(*b->keys));
+    b->asked = calloc(n, sizeof(struct send_key *));
+    if (!b->keys || !b->asked) {
+        free(b->keys);
+        free(b->asked);
+        free(b);
+        return NULL;
+    }
+    b->peer = p;
+    b->n = n;
+    b->timer.expired = late;
+    list_init(&b->link);
+    return b;
+}
+
+int send_batch_create(struct send_peer *p, const struct send_pick *pick)
+{
+    struct send_batch *b = batch_alloc(p, pick->n);
+
+    if (!b)
+        return -ENOMEM;
+    b->store = pick->store;
+    b->req_id = pick->req_id;
+    b->open = pick->n;
+    for (size_t i = 0; i < pick->n; i++) {
+        struct send_key *k = &b->keys[i];
+
+        k->batch = b;
+        k->index = pick->index[i];
+        k->key = pick->store->job.keys[k->index];
+        k->buf = &pick->store->job.bufs[k->index];
+        k->error = SEND_OPEN;
+        b->bytes += k->buf->size;
+        hash_insert(&p->send->keys, &k->node, hash_bytes(k->key, strlen(k->key), 0));
+    }
+    pick->store->left++;
+    list_push_back(&p->waiting, &b->link);
+    return 0;
+}
+
+int send_batch_split(struct send_batch *b)
+{
+    struct hash *table = &b->peer->send->keys;
+    size_t first = b->n / 2;
+    struct send_batch *rest = batch_alloc(b->peer, b->n - first);
+
+    if (!rest)
+        return -ENOMEM;
+    rest->store = b->store;
+    rest->req_id = b->req_id;
+    for (size_t i = 0; i < rest->n; i++) {
+        struct send_key *from = &b->keys[first + i], *to = &rest->keys[i];
+
+        hash_remove(table, &from->node);
+        *to = *from;
+        to->batch = rest;
+        hash_insert(table, &to->node, to->node.hash);
+        rest->bytes += to->buf->size;
+        rest->open += to->error == SEND_OPEN;
+    }
+    b->n = first;
+    b->bytes -= rest->bytes;
+    b->open -= rest->open;
+    b->store->left++;
+    list_insert(&b->link, &rest->link);
+    return 0;
+}
+
+int send_batch_again(struct send_batch *b)
+{
+    struct send_peer *p = b->peer;
+
+    loop_timer_cancel(p->send->env.loop, &b->timer);
+    leave_window(b);
+    send_batch_move(b, BATCH_WAIT);
+    list_remove(&b->link);
+    list_push_front(&p->waiting, &b->link);
+    send_peer_pump_in(p, 0);
+    return send_batch_split(b);
+}
