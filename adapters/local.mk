@@ -46,13 +46,21 @@ pd_sources = \
 	adapters/pd_config.c \
 	adapters/pd_config.h \
 	adapters/pd_config_check.c \
+	adapters/pd_ctl.c \
 	adapters/pd_ctl.h \
+	adapters/pd_ctl_auth.c \
+	adapters/pd_ctl_client.c \
+	adapters/pd_ctl_impl.h \
+	adapters/pd_ctl_server.c \
+	adapters/pd_keys.c \
+	adapters/pd_keys.h \
 	adapters/pd_memory.c \
 	adapters/pd_proto.c \
 	adapters/pd_proto.h \
 	adapters/pd_proto_impl.h \
 	adapters/pd_proto_size.c \
 	adapters/pd_proto_table.c \
+	adapters/pd_proxy.c \
 	adapters/pd_proxy.h \
 	adapters/pd_recv.h \
 	adapters/pd_scan.c \

@@ -1,8 +1,8 @@
 /* pd_proxy.h - tells the proxy that a request is ready: ProxyNotif {req_id}, once for each request.
  * Level 2. Loop thread only.
  *
- * Its own queue: never blocks, tried again every half second until the deadline, which is stamped
- * once; then one log line and a count.
+ * Its own queue: never blocks, tried again when the proxy connects and every half second until the
+ * deadline, which is stamped once; then one log line and a count.
  */
 #ifndef L2FS_PD_PROXY_H
 #define L2FS_PD_PROXY_H

@@ -105,6 +105,16 @@ if HAVE_PD
 unit_tests += tests/unit/test_pd_config
 endif
 
+if HAVE_PD
+unit_tests += \
+	tests/unit/test_pd_ctl \
+	tests/unit/test_pd_curve \
+	tests/unit/test_pd_proxy
+tests_unit_test_pd_ctl_SOURCES = tests/unit/test_pd_ctl.c tests/unit/ctl_fixture.c tests/unit/ctl_fixture.h
+tests_unit_test_pd_curve_SOURCES = tests/unit/test_pd_curve.c tests/unit/ctl_fixture.c tests/unit/ctl_fixture.h
+tests_unit_test_pd_proxy_SOURCES = tests/unit/test_pd_proxy.c tests/unit/ctl_fixture.c tests/unit/ctl_fixture.h
+endif
+
 # Code that tests share (tests/lib/*.c and .h).
 testlib_sources = \
 	tests/lib/core_rig.c \
