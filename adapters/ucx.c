@@ -2,9 +2,9 @@
  *
  * One context per channel. A worker of its own is what makes close a fence: when it is destroyed no
  * socket or queue of this connection is left that could touch a buffer. All workers are driven by one
- * loop hook, which looks at those alone that have something to do (`busy`): it progresses them, a few
- * milliseconds without a pause, then at least every millisecond while anything is outstanding, since
- * UCX over tcp loses wake-ups; a connection with nothing outstanding sleeps on its event fd.
+ * loop hook, which looks at those alone that have something to do (`busy`): it progresses them until
+ * nothing has moved for a moment, then waits for their event fds, a millisecond at most while anything
+ * is outstanding, since UCX over tcp is known to lose wake-ups.
  *
  * UCX's callbacks come from within its own calls, so they only move a transfer to `finished`; owners
  * are told from the hook, one at a time, and may do what they like, closing included.
@@ -17,10 +17,10 @@
 #include "ucx_context.h"
 
 #define KIND_UCX 2
-#define SPIN_NS (2 * NSEC_PER_MSEC)    /* progress without a pause, after the last that moved */
+#define SPIN_NS 50000                  /* progress without a pause, after the last that moved */
 #define LINGER_NS (50 * NSEC_PER_MSEC) /* poll, after the last transfer: its acks may be queued */
 #define POLL_NS NSEC_PER_MSEC
-#define ROUNDS 64 /* of progress, before the loop looks at its other descriptors */
+#define TURN_NS NSEC_PER_MSEC /* progress of one connection, before the loop looks at the rest */
 #define CLOSE_NS NSEC_PER_SEC
 #define DRAIN_NS (20 * NSEC_PER_MSEC) /* what a forced close leaves has nobody who could end it */
 #define STRAYS_MAX 4096               /* messages without a receive, in a row */
@@ -206,13 +206,16 @@ static void drain(struct ucx_conn *c)
 
 static bool progress(struct ucx_conn *c)
 {
-    int n = 0;
+    uint64_t end = clock_deadline(TURN_NS);
+    bool any = false;
 
-    while (n < ROUNDS && ucp_worker_progress(c->worker)) {
+    while (ucp_worker_progress(c->worker)) {
+        any = true;
         drain(c);
-        n++;
+        if (clock_now() > end)
+            break;
     }
-    return n;
+    return any;
 }
 
 /* Until when the loop may sleep, as far as `c` is concerned. */
