@@ -46,6 +46,8 @@ int vfs_lookup(struct l2fs *fs, struct inode *dir, const char *name, struct inod
 
     if (strlen(name) > KEY_NAME_MAX)
         return -ENAMETOOLONG;
+    if (dir == fs->peers)
+        peers_refresh(fs);
     LOCKED_SCOPE(&fs->ns->lock);
     if (!dir->dir)
         return -ENOTDIR;
@@ -243,6 +245,8 @@ int vfs_statfs(struct l2fs *fs, const struct inode *inode, struct statvfs *out)
 
 int vfs_opendir(struct l2fs *fs, struct inode *dir)
 {
+    if (dir == fs->peers)
+        peers_refresh(fs);
     LOCKED_SCOPE(&fs->ns->lock);
     if (!dir->dir)
         return -ENOTDIR;

@@ -17,6 +17,7 @@
 #include "requests.h"
 #include "store.h"
 #include "tiers.h"
+#include "turn.h"
 #include "virtual.h"
 
 #define TICK_NS (100 * NSEC_PER_MSEC)
@@ -39,6 +40,8 @@ struct l2fs {
     struct keyguard guard;
     struct events *events;
     struct probes *probes;
+    struct inode *peers; /* .l2fs/peers */
+    json_t *peer_series; /* ns->lock; labels of the metrics of peers */
     struct health_watch *health;
     struct reaper *reaper; /* ns->lock */
     struct evict_ctl *evict_ctl;
@@ -80,20 +83,6 @@ void wake_locked(struct l2fs *fs, struct list *queue, int error);
 void wait_expire(struct l2fs *fs, uint64_t now);
 /* Why the waiter came back: 0 or what the call must now return. Clears it. */
 int waiter_take_error(struct waiter *w);
-
-/* ---- changing names in L2 (turn.c): entered under ns->lock, waited for without ---- */
-struct turn {
-    struct keyticket ticket;
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
-    bool ready; /* mutex */
-    bool used;
-};
-void turn_enter_locked(struct l2fs *fs, struct turn *t, const char *key, const char *other);
-int turn_wait(struct l2fs *fs, struct turn *t); /* 0, or -ETIMEDOUT with a log line */
-void turn_leave(struct l2fs *fs, struct turn *t);
-/* Waits and leaves: what was asked for before has happened. 0, or -EBUSY; not entered: 0. */
-int turn_pass(struct l2fs *fs, struct turn *t);
 
 /* ---- objects (file.c) ---- */
 /* Every name of it is in L2 as it is now, and nobody writes. */

@@ -153,6 +153,7 @@ fs_sources = \
 	fs/status.h \
 	fs/status_health.c \
 	fs/status_json.c \
+	fs/status_peers.c \
 	fs/status_probe.c \
 	fs/status_victims.c \
 	fs/store.c \
@@ -181,6 +182,7 @@ fs_sources = \
 	fs/tiers.c \
 	fs/tiers.h \
 	fs/turn.c \
+	fs/turn.h \
 	fs/units.c \
 	fs/units.h \
 	fs/unread.c \

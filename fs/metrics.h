@@ -29,7 +29,7 @@ struct metric *metrics_histogram(struct metrics *m, const char *name, const char
                                  const char *labels);
 
 void metric_add(struct metric *m, int64_t n);          /* counter, gauge */
-void metric_set(struct metric *m, int64_t value);      /* gauge */
+void metric_set(struct metric *m, int64_t value);      /* gauge; a counter that another keeps */
 void metric_observe_ns(struct metric *m, uint64_t ns); /* histogram */
 int64_t metric_value(const struct metric *m);          /* counter, gauge; histogram: count */
 

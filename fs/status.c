@@ -23,6 +23,7 @@ struct view {
     const struct vfile *file;
     int tier;        /* slot whose file it is; -1: of the instance */
     unsigned serial; /* of the adapter in it at open */
+    char *peer;      /* whose file it is; NULL: of none */
     pthread_mutex_t mutex;
     bool made;                /* mutex */
     int error;                /* mutex; why it could not be made */
@@ -38,6 +39,11 @@ static const struct vfile top_files[] = {
     {"events", NULL},
     {"history", status_print_history},
 };
+
+static bool follows_events(const struct vfile *f)
+{
+    return !f->generate && !f->field;
+}
 
 static const struct vfile tier_files[] = {
     {"status", status_print_tier},
@@ -91,12 +97,19 @@ static int add_files_locked(struct l2fs *fs, struct inode *dir, const struct vfi
     return 0;
 }
 
-static int add_tier_locked(struct l2fs *fs, struct inode *adapters, size_t slot)
+int status_add_dir_locked(struct l2fs *fs, struct inode *parent, const char *name,
+                          const struct vfile *files, size_t n)
 {
     struct inode *dir;
-    int err = add_dir_locked(fs, adapters, tiers_name(&fs->tiers, slot), &dir);
+    int err = add_dir_locked(fs, parent, name, &dir);
 
-    return err ? err : add_files_locked(fs, dir, tier_files, ARRAY_SIZE(tier_files));
+    return err ? err : add_files_locked(fs, dir, files, n);
+}
+
+static int add_tier_locked(struct l2fs *fs, struct inode *adapters, size_t slot)
+{
+    return status_add_dir_locked(fs, adapters, tiers_name(&fs->tiers, slot), tier_files,
+                                 ARRAY_SIZE(tier_files));
 }
 
 static int build_locked(struct l2fs *fs)
@@ -110,6 +123,8 @@ static int build_locked(struct l2fs *fs)
         err = add_dir_locked(fs, top, "adapters", &adapters);
     if (!err)
         err = add_dir_locked(fs, top, "ready", &fs->readies.dir);
+    if (!err)
+        err = add_dir_locked(fs, top, "peers", &fs->peers);
     if (err)
         return err;
     top->hidden = true;
@@ -167,6 +182,16 @@ static void drop_name_locked(struct l2fs *fs, struct dentry *d)
     ns_forget_unused(fs->ns, inode);
 }
 
+void status_drop_dir_locked(struct l2fs *fs, struct dentry *d)
+{
+    struct dir *dir = d->inode->dir;
+
+    for (uint32_t i = 0; i < dir->nslots; i++)
+        if (dir->slots[i])
+            drop_name_locked(fs, dir->slots[i]);
+    drop_name_locked(fs, d);
+}
+
 void status_drop_tier_locked(struct l2fs *fs, size_t slot)
 {
     struct dentry *d = ns_find(fs->ns, adapters_locked(fs), tiers_name(&fs->tiers, slot));
@@ -174,10 +199,7 @@ void status_drop_tier_locked(struct l2fs *fs, size_t slot)
 
     if (!d)
         return;
-    for (uint32_t i = 0; i < d->inode->dir->nslots; i++)
-        if (d->inode->dir->slots[i])
-            drop_name_locked(fs, d->inode->dir->slots[i]);
-    drop_name_locked(fs, d);
+    status_drop_dir_locked(fs, d);
     fs->ns->files = files;
     fs->ns->dirs = dirs;
 }
@@ -185,6 +207,8 @@ void status_drop_tier_locked(struct l2fs *fs, size_t slot)
 void status_detach(struct l2fs *fs)
 {
     probes_destroy(fs);
+    json_decref(fs->peer_series);
+    fs->peer_series = NULL;
     health_watch_destroy(fs);
 }
 
@@ -216,7 +240,12 @@ int virtual_open_locked(struct l2fs *fs, struct handle *h, struct waiter *w)
     lock_init(&v->mutex);
     v->file = h->inode->vfile;
     find_tier_locked(fs, h->inode, v);
-    if (!v->file->generate)
+    if (v->file->field && !(v->peer = strdup(ns_dir_name(h->inode->names->parent)->name))) {
+        pthread_mutex_destroy(&v->mutex);
+        free(v);
+        return -ENOMEM;
+    }
+    if (follows_events(v->file))
         follower_open_locked(fs, &v->follower);
     h->mode = HANDLE_VIRTUAL;
     h->virtual_data = v;
@@ -238,6 +267,8 @@ static int generate(struct l2fs *fs, struct view *v)
 {
     size_t slot = v->tier < 0 ? 0 : (size_t)v->tier;
 
+    if (v->peer)
+        return peers_print(fs, v->peer, v->file->field, &v->text);
     if (v->tier >= 0 && v->serial != tiers_serial(&fs->tiers, slot))
         return -ESTALE; /* another adapter has its slot now */
     return v->file->generate(fs, slot, &v->text);
@@ -252,7 +283,7 @@ ssize_t virtual_read(struct l2fs *fs, struct handle *h, void *buf, size_t len, o
         LOCKED_SCOPE(&fs->ns->lock);
         return ready_read_locked(fs, h, buf, len, off, w);
     }
-    if (!v->file->generate)
+    if (follows_events(v->file))
         return follower_read(fs, &v->follower, buf, len, h->flags & O_NONBLOCK ? NULL : w);
     LOCKED_SCOPE(&v->mutex);
     if (!v->made) {
@@ -268,7 +299,7 @@ unsigned virtual_poll_locked(struct l2fs *fs, struct handle *h, struct waiter *w
 
     if (h->inode->vfile->request)
         return ready_poll_locked(fs, h, w);
-    if (v->file->generate || follower_poll_locked(fs, &v->follower, w))
+    if (!follows_events(v->file) || follower_poll_locked(fs, &v->follower, w))
         return POLLIN | POLLRDNORM;
     return 0;
 }
@@ -282,12 +313,13 @@ void virtual_release(struct l2fs *fs, struct handle *h)
         ready_release_locked(fs, h);
         return;
     }
-    if (!v->file->generate) {
+    if (follows_events(v->file)) {
         LOCKED_SCOPE(&fs->ns->lock);
         follower_close_locked(fs, &v->follower);
     }
     text_fini(&v->text);
     pthread_mutex_destroy(&v->mutex);
+    free(v->peer);
     free(v);
     h->virtual_data = NULL;
 }

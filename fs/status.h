@@ -12,8 +12,9 @@ struct vfile {
     /* Appends the whole contents; no lock is held. `tier` is that of adapters/NAME/..., else 0.
      * NULL: the file follows the events. 0 or -ENOMEM. */
     int (*generate)(struct l2fs *fs, size_t tier, struct text *out);
-    bool settable; /* it has attributes that its owner sets (xattr_control.h) */
-    bool request;  /* it is below ready/ (ready.c) */
+    bool settable;     /* it has attributes that its owner sets (xattr_control.h) */
+    bool request;      /* it is below ready/ (ready.c) */
+    const char *field; /* it is below peers/HOST, and has this member of the peer */
 };
 
 int status_print(struct l2fs *fs, size_t tier, struct text *out);
@@ -23,6 +24,21 @@ int status_print_victims(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_history(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_tier(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_usage(struct l2fs *fs, size_t tier, struct text *out);
+
+/* ---- status.c: a directory of files below `parent`, and its end. ns->lock; the counts of files are
+ * the caller's to restore. 0 or -errno, then there may be a part of it. ---- */
+int status_add_dir_locked(struct l2fs *fs, struct inode *parent, const char *name,
+                          const struct vfile *files, size_t n);
+void status_drop_dir_locked(struct l2fs *fs, struct dentry *d);
+
+/* ---- status_peers.c: who the tiers know, as their last probes told ---- */
+/* {"HOST": {"adapter", "state", "inflight", "bytes", "rtt", ...}}; HOST@ADAPTER for one that another
+ * adapter knows as well. New reference. */
+json_t *status_peers(struct l2fs *fs);
+/* The file `field` of peers/NAME, which asks first. 0, -ESTALE: no such peer any more, -ENOMEM. */
+int peers_print(struct l2fs *fs, const char *name, const char *field, struct text *out);
+void peers_set_metrics(struct l2fs *fs);
+bool peer_is_up(json_t *peer);
 
 /* ---- helpers of the generators (status_json.c) ---- */
 json_t *status_string(const char *s);                   /* a JSON string of any bytes */
@@ -42,6 +58,9 @@ void probes_destroy(struct l2fs *fs);
 void probes_refresh(struct l2fs *fs, uint32_t mask);
 /* The latest answer of one tier, as probes_refresh left it. */
 void probes_result(struct l2fs *fs, size_t tier, struct probe_result *out);
+
+/* The peers it told of; new reference, NULL when it has none or has not told yet. */
+json_t *probes_peers(struct l2fs *fs, size_t tier);
 
 #define PROBE_TIMEOUT_MS 2000
 

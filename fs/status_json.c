@@ -29,6 +29,7 @@ struct figures {
     struct prefetch_status loads;
     struct lock_counts locks;
     size_t warms;
+    size_t requests, requests_failed;
 };
 
 static size_t list_length(const struct list *head)
@@ -64,6 +65,8 @@ static void collect(struct l2fs *fs, struct figures *f)
     f->retrying = fs->stores.retrying;
     f->given_up = fs->stores.given_up;
     f->unstored_bytes = fs->stores.unstored_bytes;
+    f->requests = fs->requests.table.count;
+    f->requests_failed = fs->requests.failed;
 }
 
 json_t *status_string(const char *s)
@@ -138,6 +141,15 @@ static json_t *store_json(const struct figures *f)
     set_count(store, "retrying", f->retrying);
     set_count(store, "given_up", f->given_up);
     return store;
+}
+
+static json_t *requests_json(const struct figures *f)
+{
+    json_t *requests = json_object();
+
+    set_count(requests, "known", f->requests);
+    set_count(requests, "failed", f->requests_failed);
+    return requests;
 }
 
 static size_t loads_active(const struct figures *f)
@@ -300,6 +312,8 @@ int status_print(struct l2fs *fs, size_t tier, struct text *out)
     json_object_set_new(status, "locks", locks_json(fs, &f));
     json_object_set_new(status, "tenants", tenants_json(fs));
     set_count(status, "waiters", f.waiters);
+    json_object_set_new(status, "requests", requests_json(&f));
+    json_object_set_new(status, "peers", status_peers(fs));
     json_object_set_new(status, "tiers", tiers);
     json_object_set_new(status, "errors", errors);
     return status_print_json(status, out);
@@ -413,6 +427,7 @@ static void set_gauges(struct l2fs *fs)
     set_gauge(fs, "l2fs_store_in_flight_bytes", "Bytes of stores under way.",
               f.stores.in_flight_bytes);
     set_gauge(fs, "l2fs_store_retrying", "Failed stores that wait for another try.", f.retrying);
+    set_gauge(fs, "l2fs_requests", "Requests with keys that are not sent yet.", f.requests);
     set_gauge(fs, "l2fs_loads_active", "Loads queued or under way.", loads_active(&f));
     set_gauge(fs, "l2fs_open_readers", "Descriptors open for reading.", f.locks.readers);
     set_gauge(fs, "l2fs_open_writers", "Descriptors open for writing.", f.locks.writers);
@@ -428,6 +443,7 @@ int status_print_metrics(struct l2fs *fs, size_t tier, struct text *out)
     set_gauges(fs);
     probes_refresh(fs, held.mask);
     tiers_each(i, held.mask) set_tier_gauges(fs, i);
+    peers_set_metrics(fs);
     metrics_print(fs->metrics, out);
     return out->failed ? -ENOMEM : 0;
 }

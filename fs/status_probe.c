@@ -21,6 +21,7 @@ struct probe {
     bool busy;    /* and has not answered yet */
     struct l2_usage usage;
     json_t *status; /* NULL: never answered */
+    json_t *peers;  /* NULL: it has none */
 };
 
 struct probes {
@@ -55,6 +56,7 @@ void probes_destroy(struct l2fs *fs)
         if (p->probe[i].started)
             pthread_join(p->probe[i].thread, NULL);
         json_decref(p->probe[i].status);
+        json_decref(p->probe[i].peers);
     }
     pthread_cond_destroy(&p->answered);
     pthread_mutex_destroy(&p->mutex);
@@ -69,16 +71,19 @@ static void *run_probe(void *arg)
     size_t slot = (size_t)(probe - p->probe);
     struct tier *tier = p->fs->tiers.tier[slot];
     struct l2_usage usage;
-    json_t *status;
+    json_t *status, *peers;
 
     tier_usage(tier, &usage);
     status = tier_status(tier);
+    peers = tier_peers(tier);
     lock(&p->mutex);
     probe->serial = tiers_serial(&p->fs->tiers, slot);
     tiers_release(&probe->held); /* from here on it may be closed */
     probe->usage = usage;
     json_decref(probe->status);
+    json_decref(probe->peers);
     probe->status = status;
+    probe->peers = peers;
     probe->busy = false;
     pthread_cond_broadcast(&p->answered);
     unlock(&p->mutex);
@@ -119,6 +124,17 @@ void probes_refresh(struct l2fs *fs, uint32_t mask)
     while (busy_locked(p, mask))
         if (cond_wait_until(&p->answered, &p->mutex, deadline) == -ETIMEDOUT)
             break;
+}
+
+json_t *probes_peers(struct l2fs *fs, size_t tier)
+{
+    struct probes *p = fs->probes;
+    struct probe *probe = &p->probe[tier];
+
+    LOCKED_SCOPE(&p->mutex);
+    if (!probe->peers || probe->serial != tiers_serial(&fs->tiers, tier))
+        return NULL;
+    return json_deep_copy(probe->peers);
 }
 
 void probes_result(struct l2fs *fs, size_t tier, struct probe_result *out)

@@ -19,6 +19,9 @@ void status_detach(struct l2fs *fs); /* before the tiers are closed; idempotent 
 int status_add_tier_locked(struct l2fs *fs, size_t slot);
 void status_drop_tier_locked(struct l2fs *fs, size_t slot); /* idempotent */
 
+/* .l2fs/peers becomes what the tiers know now. Without ns->lock; may wait for a tier, at most 2 s. */
+void peers_refresh(struct l2fs *fs);
+
 /* Loop thread, at each tick: notes since when something is wrong. */
 void health_tick(struct l2fs *fs, uint64_t now);
 

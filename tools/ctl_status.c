@@ -43,6 +43,7 @@ static const char *const sections[][2] = {
     {"store",
      "{queued} queued|, {in_flight} under way| ({in_flight_bytes})|, {retrying} to be tried "
      "again|, {given_up} given up"},
+    {"requests", "{known} not sent yet|, {failed} of them failed"},
     {"load", "{active} under way|, {queued} queued|, {background_bytes} read ahead"},
     {"locks", "{readers} readers|, {writers} writers|; pinned {pins.soft.files} for a time "
               "({pins.soft.bytes}), {pins.hard.files} for good ({pins.hard.bytes})| of at most "
@@ -106,6 +107,26 @@ static void put_tiers(FILE *out, json_t *status)
     json_decref(rows);
 }
 
+/* {"HOST": {...}} as rows with the name first. */
+static void put_peers(FILE *out, json_t *peers)
+{
+    json_t *rows = json_array(), *peer;
+    const char *name;
+
+    json_object_foreach(peers, name, peer)
+    {
+        json_t *row = json_pack("{s:s}", "name", name);
+
+        json_object_update_missing(row, peer);
+        json_array_append_new(rows, row);
+    }
+    if (json_array_size(rows)) {
+        put_title(out, "peers");
+        ctl_show_table(out, rows);
+    }
+    json_decref(rows);
+}
+
 static void put_sentences(FILE *out, json_t *list)
 {
     size_t i;
@@ -159,7 +180,7 @@ static void put_other_lists(FILE *out, json_t *status)
 void ctl_show_status(FILE *out, const char *mount, json_t *status)
 {
     bool healthy = json_is_true(json_object_get(status, "is_healthy"));
-    json_t *errors;
+    json_t *errors, *peers;
 
     fprintf(out, "%s: %s", mount, healthy ? "healthy" : "NOT HEALTHY");
     ctl_fill(out, "| ({name})|, {mode}|, up {uptime_s}|, l2fs {version}|\n", status);
@@ -171,8 +192,12 @@ void ctl_show_status(FILE *out, const char *mount, json_t *status)
     for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
         put_section(out, status, sections[i][0], sections[i][1]);
     ctl_fill(out, "waiters   {waiters} requests wait for memory, a writer or a load\n", status);
+    peers = json_incref(json_object_get(status, "peers"));
+    json_object_del(status, "peers");
     put_other_sections(out, status);
     put_tiers(out, status);
+    put_peers(out, peers);
+    json_decref(peers);
     errors = json_incref(json_object_get(status, "errors"));
     json_object_del(status, "errors");
     put_other_lists(out, status);

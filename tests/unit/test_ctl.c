@@ -172,6 +172,9 @@ END_TEST
 static const struct {
     const char *status, *wanted[6];
 } screens[] = {
+    {"{\"is_healthy\":true,\"requests\":{\"known\":2,\"failed\":1},"
+     "\"peers\":{\"node1\":{\"state\":\"up\",\"inflight\":2048,\"bytes\":4096,\"rtt\":70}}}",
+     {"requests", "2 not sent yet, 1 of them failed", "peers", "node1", "up"}},
     {"{\"is_healthy\":true}", {"/m: healthy"}},
     {"{\"is_healthy\":false,\"name\":\"kv\",\"uptime_s\":61,\"health\":[\"the disk is full\"]}",
      {"/m: NOT HEALTHY (kv), up 1m 1s", "the disk is full"}},

@@ -397,6 +397,80 @@ START_TEST(without_a_tier_that_sends)
 }
 END_TEST
 
+/* --- peers --- */
+
+static const char *contents(const char *path)
+{
+    static char buf[65536];
+    ssize_t n = core_read(&r, path, buf, sizeof(buf) - 1);
+
+    ck_assert_msg(n > 0, "%s: %zd", path, n);
+    buf[n] = '\0';
+    return buf;
+}
+
+static void file_says(const char *path, const char *text)
+{
+    const char *all = contents(path);
+
+    ck_assert_msg(strstr(all, text), "%s lacks \"%s\": %s", path, text, all);
+}
+
+static void file_lacks(const char *path, const char *text)
+{
+    ck_assert_ptr_null(strstr(contents(path), text));
+}
+
+static bool add_name(void *arg, const struct vfs_dirent *e)
+{
+    if (e->name[0] != '.')
+        text_printf(arg, "%s ", e->name);
+    return true;
+}
+
+static void peers_are(const char *names)
+{
+    struct inode *dir = core_lookup(&r, ".l2fs/peers");
+    struct text found = {0};
+
+    ck_assert_int_eq(vfs_opendir(r.fs, dir), 0);
+    ck_assert_int_eq(vfs_readdir(r.fs, dir, 0, false, add_name, &found), 0);
+    vfs_releasedir(r.fs, dir);
+    core_forget(&r, dir);
+    ck_assert_str_eq(found.data ? found.data : "", names);
+    text_fini(&found);
+}
+
+START_TEST(peers_come_and_go)
+{
+    char buf[16];
+    struct handle *h;
+
+    fake_set_peers(
+        "{\"node/1\":{\"state\":\"up\",\"inflight\":7,\"bytes\":9,\"rtt\":50},\"..\":{}}");
+    begin("[" FAKE_SEND "," FAKE_MOCK "," FAKE_SEND "]");
+    file_says(".l2fs/peers/node_1/state", "up\n"); /* without a listing before */
+    file_says(".l2fs/peers/node_1/inflight", "7\n");
+    file_says(".l2fs/peers/node_1/bytes", "9\n");
+    file_says(".l2fs/peers/node_1@send.2/rtt", "50\n");
+    peers_are("node_1 node_1@send.2 ");
+    file_says(".l2fs/status", "\"node_1@send.2\"");
+    file_says(".l2fs/metrics", "l2fs_peer_up{adapter=\"send\",peer=\"node_1\"} 1\n");
+    file_says(".l2fs/metrics", "l2fs_peer_bytes_total{adapter=\"send\",peer=\"node_1\"} 9\n");
+    ck_assert_int_eq(core_open_file(&r, ".l2fs/peers/node_1/rtt", O_RDONLY, &h), 0);
+    fake_set_peers("{\"b\":{\"state\":\"down\"}}");
+    peers_are("b b@send.2 ");
+    ck_assert_int_eq(vfs_read(r.fs, h, buf, sizeof(buf), 0, NULL, &(const void *){NULL}), -ESTALE);
+    vfs_release(r.fs, h);
+    ck_assert_int_eq(core_read(&r, ".l2fs/peers/node_1/rtt", buf, sizeof(buf)), -ENOENT);
+    file_says(".l2fs/metrics", "l2fs_peer_up{adapter=\"send\",peer=\"b\"} 0\n");
+    file_lacks(".l2fs/metrics", "peer=\"node_1\"");
+    fake_set_peers("{}");
+    peers_are("");
+    core_close(&r);
+}
+END_TEST
+
 /* --- cancelling --- */
 
 START_TEST(removing_does_not_wait)
@@ -521,5 +595,6 @@ int main(void)
                    TESTS(removing_does_not_wait, renaming_over_does_not_wait, cancelled_requests),
                    2);
     suite_add(s, "early", TESTS(cancelled_before_they_fly));
+    suite_add(s, "peers", TESTS(peers_come_and_go));
     return suite_run(s);
 }
