@@ -62,7 +62,18 @@ pd_sources = \
 	adapters/pd_proto_table.c \
 	adapters/pd_proxy.c \
 	adapters/pd_proxy.h \
+	adapters/pd_recv.c \
 	adapters/pd_recv.h \
+	adapters/pd_recv_alloc.c \
+	adapters/pd_recv_commit.c \
+	adapters/pd_recv_foreign.c \
+	adapters/pd_recv_impl.h \
+	adapters/pd_recv_land.c \
+	adapters/pd_recv_parts.h \
+	adapters/pd_recv_peer.c \
+	adapters/pd_recv_queue.c \
+	adapters/pd_recv_ready.c \
+	adapters/pd_recv_status.c \
 	adapters/pd_scan.c \
 	adapters/pd_scan.h \
 	adapters/pd_send.c \

@@ -49,7 +49,7 @@ enum pd_type {
     /* ours */
     PD_HELLO,        /* init socket: version, epoch, sender, rank, address */
     PD_HELLO_REPLY,  /* version, epoch, address, error */
-    PD_COMMIT,       /* alloc socket: seq, alloc_id, crcs */
+    PD_COMMIT,       /* alloc socket: seq, alloc_id, crcs (per tag) */
     PD_COMMIT_REPLY, /* seq, errors (errno per tag, 0: landed) */
     PD_DONE,         /* alloc socket: seq, req_id, rank: all keys of the request have landed */
     PD_DONE_REPLY,   /* seq, error */

@@ -1,0 +1,226 @@
+/* pd_recv_peer.c - senders as a rank knows them: Hello, connection, and the end of both.
+ *
+ * A peer is its name, which is new for each run of a sender. Each Hello has an epoch of its own and
+ * replaces the connection of the one before; the same Hello again (its answer was lost) is answered
+ * as before.
+ */
+#include <stdio.h>
+
+#include "checksum.h"
+#include "clock.h"
+#include "log.h"
+#include "pd_recv_parts.h"
+
+#define IDLE_KEEP (60 * NSEC_PER_SEC) /* one without connection is remembered for */
+
+static uint64_t name_hash(const struct recv_rank *rank, struct pd_bytes name)
+{
+    return hash_bytes(name.data, name.len, rank->index);
+}
+
+struct recv_peer *recv_peer_find(struct recv_rank *rank, struct pd_bytes name)
+{
+    struct hash_node *n;
+
+    if (!name.data)
+        return NULL;
+    n = hash_first(&rank->recv->peer_table, name_hash(rank, name));
+    for (; n; n = hash_next(n)) {
+        struct recv_peer *p = container_of(n, struct recv_peer, node);
+
+        if (p->rank == rank && recv_equal(name, p->name))
+            return p;
+    }
+    return NULL;
+}
+
+/* What waits for room never had a buffer: it is refused. */
+static void refuse_waiting(struct recv_peer *p)
+{
+    struct list *node, *next;
+
+    list_for_each_safe(node, next, &p->allocs)
+    {
+        struct recv_alloc *a = list_entry(node, struct recv_alloc, link);
+
+        if (a->phase != ALLOC_WAITING)
+            continue;
+        recv_queue_leave(&a->waiter);
+        a->waiter.finish(&a->waiter, -ENOTCONN);
+    }
+}
+
+void recv_peer_disconnect(struct recv_peer *p)
+{
+    struct pd_conn *conn = p->conn;
+
+    if (!conn)
+        return;
+    p->conn = NULL;
+    p->heard = clock_now();
+    pd_conn_close(conn);
+    refuse_waiting(p);
+}
+
+static void failed(void *arg, int error)
+{
+    struct recv_peer *p = arg;
+
+    log_warn("%s: the connection of %s is gone: %s; it may come back",
+             p->rank->recv->env.adapter->instance, p->name, strerror(-error));
+    recv_peer_disconnect(p);
+}
+
+static void forget(struct recv_peer *p)
+{
+    struct pd_recv *r = p->rank->recv;
+
+    recv_peer_disconnect(p);
+    hash_remove(&r->peer_table, &p->node);
+    list_remove(&p->link);
+    r->npeers--;
+    free(p);
+}
+
+/* When there are too many, the one that was heard of least recently and has nothing here goes. */
+static bool make_place(struct pd_recv *r)
+{
+    struct list *node;
+
+    if (r->npeers < PD_PEERS_MAX)
+        return true;
+    list_for_each(node, &r->peers)
+    {
+        struct recv_peer *p = list_entry(node, struct recv_peer, link);
+
+        if (!p->nallocs) {
+            forget(p);
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct recv_peer *add(struct recv_rank *rank, struct pd_bytes name)
+{
+    struct pd_recv *r = rank->recv;
+    struct recv_peer *p = make_place(r) ? calloc(1, sizeof(*p)) : NULL;
+
+    if (!p)
+        return NULL;
+    p->rank = rank;
+    memcpy(p->name, name.data, name.len);
+    list_init(&p->allocs);
+    hash_insert(&r->peer_table, &p->node, name_hash(rank, name));
+    list_push_back(&r->peers, &p->link);
+    r->npeers++;
+    recv_sweep_later(r);
+    return p;
+}
+
+/* Names are shown as directories. */
+static bool name_ok(struct pd_bytes name)
+{
+    if (!name.len || name.len > RECV_NAME_MAX || name.data[0] == '.')
+        return false;
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.data[i] <= ' ' || name.data[i] > '~' || name.data[i] == '/')
+            return false;
+    }
+    return true;
+}
+
+static int connect(struct recv_peer *p, const struct pd_message *m)
+{
+    static const struct pd_conn_ops ops = {.failed = failed};
+    struct pd_conn *conn;
+    int err = pd_conn_create(p->rank->recv->env.channel, &ops, p, &conn);
+
+    if (err)
+        return err;
+    err = pd_conn_connect(conn, m->address.data, m->address.len);
+    if (err) {
+        pd_conn_close(conn);
+        return err;
+    }
+    p->conn = conn;
+    p->epoch = m->epoch;
+    p->address_crc = checksum(0, m->address.data, m->address.len);
+    return 0;
+}
+
+static int hello(struct recv_rank *rank, const struct pd_message *m, struct recv_peer **out)
+{
+    struct recv_peer *p = recv_peer_find(rank, m->sender);
+    bool again = p && p->conn && p->epoch == m->epoch &&
+                 p->address_crc == checksum(0, m->address.data, m->address.len);
+    int err = 0;
+
+    if (m->version != PD_VERSION)
+        return -EPROTO;
+    if (m->rank != (int64_t)rank->index)
+        return -EDOM;
+    if (!name_ok(m->sender) || !m->address.len)
+        return -EINVAL;
+    if (!p)
+        p = add(rank, m->sender);
+    if (!p)
+        return -EUSERS;
+    if (!again) {
+        recv_peer_disconnect(p);
+        err = connect(p, m);
+    }
+    p->heard = clock_now();
+    list_remove(&p->link);
+    list_push_back(&rank->recv->peers, &p->link);
+    *out = p;
+    return err;
+}
+
+static const char *why(int error)
+{
+    switch (error) {
+    case -EPROTO: return "another version of the protocol: use the same l2fs on both sides";
+    case -EDOM: return "this is the port of another rank: look at peer_init_port and tp_rank";
+    case -EINVAL: return "not a name or address";
+    case -EUSERS: return "too many senders";
+    default: return strerror(-error);
+    }
+}
+
+void recv_peer_hello(const struct recv_request *req)
+{
+    struct pd_recv *r = req->rank->recv;
+    const struct pd_message *m = req->m;
+    struct pd_message reply = {.type = PD_HELLO_REPLY, .version = PD_VERSION, .epoch = m->epoch};
+    struct recv_peer *p;
+    int err = hello(req->rank, m, &p);
+
+    if (err) {
+        log_warn("%s: a sender is refused: %s", r->env.adapter->instance, why(err));
+        recv_refuse(&req->origin, PD_HELLO_REPLY, err, why(err));
+        return;
+    }
+    reply.limit = (int64_t)r->env.config->buffer_size;
+    reply.address.data = pd_conn_address(p->conn, &reply.address.len);
+    recv_answer(&req->origin, &reply);
+}
+
+void recv_peer_sweep(struct pd_recv *r, uint64_t now)
+{
+    struct list *node, *next;
+
+    list_for_each_safe(node, next, &r->peers)
+    {
+        struct recv_peer *p = list_entry(node, struct recv_peer, link);
+
+        if (!p->conn && !p->nallocs && now - p->heard > IDLE_KEEP)
+            forget(p);
+    }
+}
+
+void recv_peer_destroy_all(struct pd_recv *r)
+{
+    while (!list_empty(&r->peers))
+        forget(list_entry(r->peers.next, struct recv_peer, link));
+}

@@ -1,0 +1,108 @@
+/* pd_recv_ready.c - which ranks have said that a request is all here; when the last has, the mount
+ * is told, once. */
+#include "clock.h"
+#include "log.h"
+#include "pd_recv_parts.h"
+
+#define REQUESTS_MAX 65536
+#define KEEP (600 * NSEC_PER_SEC)
+#define REQ_ID_MAX 255
+
+struct recv_ready {
+    struct hash_node node; /* pd_recv.ready, by req_id */
+    struct list link;      /* pd_recv.ready_list, oldest first */
+    uint64_t since;
+    uint64_t ranks; /* bit r: rank r said Done */
+    bool told;
+    char req_id[];
+};
+
+_Static_assert(PD_RANKS_MAX <= 64, "ranks are the bits of a word");
+
+static struct recv_ready *find(struct pd_recv *r, struct pd_bytes id, uint64_t hash)
+{
+    struct hash_node *n;
+
+    for (n = hash_first(&r->ready, hash); n; n = hash_next(n)) {
+        struct recv_ready *e = container_of(n, struct recv_ready, node);
+
+        if (recv_equal(id, e->req_id))
+            return e;
+    }
+    return NULL;
+}
+
+static void forget(struct pd_recv *r, struct recv_ready *e)
+{
+    if (!e->told && !r->stopping)
+        log_warn("%s: request %s did not become ready: not every rank said that it is done; "
+                 "its files are there",
+                 r->env.adapter->instance, e->req_id);
+    hash_remove(&r->ready, &e->node);
+    list_remove(&e->link);
+    free(e);
+}
+
+static struct recv_ready *get(struct pd_recv *r, struct pd_bytes id)
+{
+    uint64_t hash = hash_bytes(id.data, id.len, 0);
+    struct recv_ready *e = find(r, id, hash);
+
+    if (e)
+        return e;
+    if (r->ready.count >= REQUESTS_MAX)
+        forget(r, list_entry(r->ready_list.next, struct recv_ready, link));
+    e = calloc(1, sizeof(*e) + id.len + 1);
+    if (!e)
+        return NULL;
+    memcpy(e->req_id, id.data, id.len);
+    e->since = clock_now();
+    hash_insert(&r->ready, &e->node, hash);
+    list_push_back(&r->ready_list, &e->link);
+    recv_sweep_later(r);
+    return e;
+}
+
+static int done(struct recv_rank *rank, const struct pd_message *m)
+{
+    struct pd_recv *r = rank->recv;
+    struct arrivals *a = r->env.adapter->arrivals;
+    uint64_t all = r->nranks == 64 ? UINT64_MAX : (UINT64_C(1) << r->nranks) - 1;
+    struct recv_ready *e;
+
+    if (!m->req_id.len || m->req_id.len > REQ_ID_MAX || memchr(m->req_id.data, '\0', m->req_id.len))
+        return -EINVAL;
+    if (m->rank != (int64_t)rank->index)
+        return -EDOM;
+    e = get(r, m->req_id);
+    if (!e)
+        return -ENOMEM;
+    e->ranks |= UINT64_C(1) << rank->index;
+    if (e->ranks == all && !e->told) {
+        e->told = true;
+        a->ready(a, e->req_id);
+    }
+    return 0;
+}
+
+void recv_ready_done(const struct recv_request *req)
+{
+    int err = done(req->rank, req->m);
+
+    recv_refuse(&req->origin, PD_DONE_REPLY, err,
+                err == -EDOM ? "this is the port of another rank" : "");
+}
+
+void recv_ready_sweep(struct pd_recv *r, uint64_t now)
+{
+    struct list *node, *next;
+
+    list_for_each_safe(node, next, &r->ready_list)
+    {
+        struct recv_ready *e = list_entry(node, struct recv_ready, link);
+
+        if (now - e->since < KEEP)
+            return;
+        forget(r, e);
+    }
+}
