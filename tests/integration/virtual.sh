@@ -7,7 +7,7 @@ need python3 getfattr
 L2=$WORK/l2
 MNT=$WORK/mnt
 mkdir -p "$L2"
-l2_mount "$L2" "$MNT" -o l1=64M
+l2_mount "$L2" "$MNT" -o l1=64M,load_timeout=1s
 
 json() { python3 -c 'import json, sys; v = json.load(open(sys.argv[1]))
 for k in sys.argv[2:]: v = v[int(k)] if isinstance(v, list) else v[k]
@@ -88,7 +88,33 @@ assert json.loads(data.decode().splitlines()[-1])["key"] == 'odd\u00ff"\\name'
 os.close(fd)
 EOF
 
+say "a request that is not ready"
+timeout 20 python3 - "$MNT/.l2fs/ready" <<'EOF'
+import errno, os, select, sys, time
+ready = sys.argv[1]
+assert os.listdir(ready) == []
+began = time.monotonic()
+try:
+    os.open(ready + "/req-1", os.O_RDONLY)
+    raise SystemExit("it opened")
+except FileNotFoundError:
+    assert 0.8 < time.monotonic() - began < 10
+fd = os.open(ready + "/req-1", os.O_RDONLY | os.O_NONBLOCK)
+poll = select.poll()
+poll.register(fd, select.POLLIN)
+assert poll.poll(100) == []
+try:
+    os.read(fd, 100)
+    raise SystemExit("it gave something")
+except BlockingIOError:
+    pass
+os.close(fd)
+assert os.listdir(ready) == []
+EOF
+
 say "nothing can be changed there"
+assert_fails rm -f "$MNT/.l2fs/ready/req-1"
+assert_fails touch "$MNT/.l2fs/ready/req-2"
 assert_fails touch "$MNT/.l2fs/new"
 assert_fails mkdir "$MNT/.l2fs/new"
 assert_fails rm -f "$MNT/.l2fs/status"

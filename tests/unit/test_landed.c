@@ -25,6 +25,14 @@ static void setup_fs(void)
     vfsrig_init(&r, NULL);
 }
 
+/* A tier that evicts: 16 MiB. */
+static void setup_small(void)
+{
+    vfsrig_init(&r, "[{\"type\":\"fs\",\"base_path\":\"@DIR@\",\"max_capacity_gb\":0.015625}]");
+    r.cfg.readahead_keys = 0;
+    told = 0;
+}
+
 static void teardown(void)
 {
     vfsrig_fini(&r);
@@ -231,10 +239,74 @@ START_TEST(unlinked_unread)
 }
 END_TEST
 
+/* --- tiers that evict --- */
+
+static void fill(unsigned from, unsigned to)
+{
+    char key[16];
+
+    for (unsigned i = from; i < to; i++) {
+        snprintf(key, sizeof(key), "k%u", i);
+        ck_assert_int_eq(vfsrig_put(&r, key, MIB, i), 0);
+        ck_assert_int_eq(vfsrig_evict(&r, key), 0);
+    }
+}
+
+START_TEST(a_full_tier_keeps_what_is_unread)
+{
+    vfsrig_start(&r);
+    ck_assert_int_eq(peer_land(&r, "unread", MIB, 100), 0);
+    ck_assert_int_eq(vfsrig_evict(&r, "unread"), 0);
+    fill(0, 40);
+    wait_gone("k0");
+    ck_assert_int_eq(vfsrig_check(&r, "unread", MIB, 100), 0);
+    ck_assert_int_eq(vfsrig_evict(&r, "unread"), 0);
+    fill(40, 80);
+    wait_gone("unread");
+}
+END_TEST
+
+START_TEST(a_quota_that_evicts_is_waited_for)
+{
+    struct arrivals *a;
+    unsigned before;
+    char key[16];
+    int err;
+
+    vfsrig_start(&r);
+    a = &r.fs->arrive.base;
+    a->set_room(a, on_room, &r);
+    ck_assert_int_eq(vfsrig_mkdir(&r, "t"), 0);
+    ck_assert_int_eq(vfs_setxattr(r.fs, vfsrig_find(&r, "t"), "user.l2fs.quota", "4M", 2, 0), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        snprintf(key, sizeof(key), "t/%u", i);
+        ck_assert_int_eq(peer_land(&r, key, MIB, i), 0);
+    }
+    vfsrig_wait_stored(&r);
+    for (unsigned i = 1; i < 4; i++) { /* all of it is unread */
+        ck_assert_int_eq(peer_reserve(&r, "t/next", MIB, 9), -EAGAIN);
+        wait_told(i);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        snprintf(key, sizeof(key), "t/%u", i);
+        ck_assert_int_eq(vfsrig_check(&r, key, MIB, i), 0);
+    }
+    do {
+        before = __atomic_load_n(&told, __ATOMIC_SEQ_CST);
+        err = peer_reserve(&r, "t/next", MIB, 9);
+        if (err == -EAGAIN)
+            wait_told(before + 1);
+    } while (err == -EAGAIN);
+    ck_assert_int_eq(err, 0);
+    a->set_room(a, NULL, &r);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("landed");
     TCase *discarded = tcase_create("discarded"), *kept = tcase_create("kept");
+    TCase *small = tcase_create("small");
     const TTest *const tests[] = {room_is_waited_for,
                                   read_ones_make_room,
                                   who_asks_no_more_is_passed,
@@ -249,6 +321,10 @@ int main(void)
         tcase_add_test(discarded, tests[i]);
     tcase_add_checked_fixture(kept, setup_fs, teardown);
     tcase_add_test(kept, unread_goes_from_tiers_too);
+    tcase_add_checked_fixture(small, setup_small, teardown);
+    tcase_add_test(small, a_full_tier_keeps_what_is_unread);
+    tcase_add_test(small, a_quota_that_evicts_is_waited_for);
+    suite_add_tcase(s, small);
     suite_add_tcase(s, discarded);
     suite_add_tcase(s, kept);
     return suite_run(s);
