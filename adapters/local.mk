@@ -40,6 +40,7 @@ adapters_sources = \
 
 # The pd adapter: needs UCX, libzmq and msgpack-c, and is left out without them.
 pd_sources = \
+	adapters/pd.c \
 	adapters/pd_channel.c \
 	adapters/pd_channel.h \
 	adapters/pd_channel_impl.h \

@@ -9,6 +9,7 @@
 #include <endian.h>
 
 #include "checksum.h"
+#include "log.h"
 
 #define ENVELOPE_MAGIC 0x6c326631 /* "l2f1": changes with the layout */
 #define ADDRESS_MAX (16 * KIB)
@@ -62,7 +63,12 @@ static const void *envelope_open(uint32_t kind, const void *sealed, size_t len)
 int pd_channel_create(struct loop *loop, bool ucx, const struct pd_channel_config *cfg,
                       struct pd_channel **out)
 {
-    return ucx ? pd_ucx_create(loop, cfg, out) : pd_memory_create(loop, out);
+    if (ucx)
+        return pd_ucx_create(loop, cfg, out);
+    if (!cfg->cuda)
+        return pd_memory_create(loop, out);
+    log_err("pd: transfer_channel=mock_memory has no memory of a GPU; use buffer_device=cpu");
+    return -ENODEV;
 }
 
 void pd_channel_destroy(struct pd_channel *c)

@@ -19,6 +19,7 @@ struct pd_conn;
 struct pd_channel_config {
     const char *tls;     /* UCX_TLS; NULL: as the environment and UCX say */
     const char *devices; /* UCX_NET_DEVICES; NULL: all */
+    bool cuda;           /* what is received goes to memory of a GPU */
 };
 
 /* A transfer: embedded by the caller, untouched between start and `done`. */

@@ -34,6 +34,8 @@ void pd_send_store(struct pd_send *s, struct pd_store *store);
 int pd_send_cancel(struct pd_send *s, const char *key); /* 0 or -ENOENT */
 /* Tells the receivers that got keys of it (none: that of the route) with Done, then the proxy. */
 int pd_send_request_done(struct pd_send *s, const struct l2_route *route);
+/* Somebody is still to be told that a request is complete. */
+bool pd_send_telling(const struct pd_send *s);
 void pd_send_status(struct pd_send *s, json_t *status);
 json_t *pd_send_peers(struct pd_send *s);
 

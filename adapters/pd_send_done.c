@@ -240,6 +240,11 @@ void send_requests_poke(struct pd_send *s)
     list_for_each(node, &s->telling) ask_all(list_entry(node, struct send_request, link));
 }
 
+bool pd_send_telling(const struct pd_send *s)
+{
+    return !list_empty(&s->telling);
+}
+
 void send_requests_init(struct pd_send *s)
 {
     list_init(&s->request_age);

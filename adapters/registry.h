@@ -9,5 +9,6 @@ extern const struct adapter_ops fault_inject_adapter;
 extern const struct adapter_ops fs_adapter;
 extern const struct adapter_ops mock_adapter;
 extern const struct adapter_ops null_adapter;
+extern const struct adapter_ops pd_adapter; /* with HAVE_PD */
 
 #endif

@@ -30,6 +30,7 @@
 struct ucx_channel {
     struct pd_channel base;
     ucp_context_h context;
+    ucs_memory_type_t received_into;
     struct loop_hook hook;
     struct list busy;     /* struct ucx_conn */
     struct list finished; /* struct pd_transfer whose owners were not told yet */
@@ -136,7 +137,7 @@ static void start_recv(struct pd_transfer *t, struct ucx_conn *c)
                         UCP_OP_ATTR_FIELD_MEMORY_TYPE | UCP_OP_ATTR_FIELD_RECV_INFO,
         .cb.recv = received,
         .user_data = t,
-        .memory_type = UCS_MEMORY_TYPE_HOST,
+        .memory_type = channel_of(c)->received_into,
         .recv_info.tag_info = &info,
     };
     void *request = ucp_tag_recv_nbx(c->worker, t->to, t->size, t->tag, UINT64_MAX, &param);
@@ -463,11 +464,12 @@ int pd_ucx_create(struct loop *loop, const struct pd_channel_config *cfg, struct
 
     if (!ch)
         return -ENOMEM;
-    rc = ucx_context_create(cfg->tls, cfg->devices, &ch->context);
+    rc = ucx_context_create(cfg, &ch->context);
     if (rc) {
         free(ch);
         return rc;
     }
+    ch->received_into = cfg->cuda ? UCS_MEMORY_TYPE_CUDA : UCS_MEMORY_TYPE_HOST;
     ch->base.impl = &ucx_impl;
     ch->base.loop = loop;
     list_init(&ch->busy);

@@ -99,7 +99,20 @@ static int init(const ucp_config_t *config, const char *tls, const char *devices
     return ucx_errno(status);
 }
 
-int ucx_context_create(const char *tls, const char *devices, ucp_context_h *out)
+static int check_cuda(ucp_context_h context)
+{
+    ucp_context_attr_t attr = {.field_mask = UCP_ATTR_FIELD_MEMORY_TYPES};
+    ucs_status_t status = ucp_context_query(context, &attr);
+
+    if (status == UCS_OK && (attr.memory_types & UCS_BIT(UCS_MEMORY_TYPE_CUDA)))
+        return 0;
+    log_err(
+        "pd: buffer_device=cuda: this UCX, or its transports that were asked for, knows no memory "
+        "of a GPU (`ucx_info -d` lists cuda_copy where it does); use buffer_device=cpu");
+    return -ENODEV;
+}
+
+int ucx_context_create(const struct pd_channel_config *cfg, ucp_context_h *out)
 {
     ucp_config_t *config;
     int rc;
@@ -110,10 +123,12 @@ int ucx_context_create(const char *tls, const char *devices, ucp_context_h *out)
         log_err("pd: UCX cannot read its UCX_* variables; unset those that are wrong");
         goto fail;
     }
-    rc = configure(config, tls, devices);
+    rc = configure(config, cfg->tls, cfg->devices);
     if (rc == 0)
-        rc = init(config, tls, devices, out);
+        rc = init(config, cfg->tls, cfg->devices, out);
     ucp_config_release(config);
+    if (rc == 0 && cfg->cuda && (rc = check_cuda(*out)))
+        ucp_cleanup(*out);
     if (rc == 0)
         return 0;
 fail:

@@ -4,12 +4,13 @@
 
 #include <ucp/api/ucp.h>
 
-#include "base.h"
+#include "pd_channel.h"
 
-/* tls, devices: as UCX_TLS and UCX_NET_DEVICES; NULL: what the environment says, else all devices and
- * all transports but shared memory, which cannot report a peer that died. 0, or -errno with a log
- * line. From creation to destruction UCX's own messages go to the log. */
-int ucx_context_create(const char *tls, const char *devices, ucp_context_h *out);
+/* Where the config names no tls or devices: what the environment says, else all devices and all
+ * transports but shared memory, which cannot report a peer that died. 0, or -errno with a log line;
+ * -ENODEV: cuda is wanted, and this UCX knows no memory of a GPU. From creation to destruction UCX's
+ * own messages go to the log. */
+int ucx_context_create(const struct pd_channel_config *cfg, ucp_context_h *out);
 void ucx_context_destroy(ucp_context_h context);
 
 int ucx_errno(ucs_status_t status); /* 0 or -errno */

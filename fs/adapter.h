@@ -115,7 +115,7 @@ struct adapter_ops {
      * unlock: that is floored at 0. */
     size_t (*force_unlock)(struct adapter *a, const char *key);
     /* Gives up the store of `key` that is in flight: it ends with -ECANCELED, unless it was done.
-     * 0, or -ENOENT. Any thread, does not wait. */
+     * 0: passed on; -ENOENT, -ENOMEM. Any thread, does not wait. */
     int (*cancel_store)(struct adapter *a, const char *key);
     /* Every key of a request has been stored here, the last one said last_prefill: whoever waits for
      * the request is told, once. `route->req_id` is set, `route->peer` that of the last key. 0 or

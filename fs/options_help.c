@@ -16,6 +16,8 @@ static const char usage[] =
     "\n"
     "SPEC  a directory     the fs adapter on it\n"
     "      TYPE:a=1,b=2    one adapter, such as mock: or null:\n"
+    "      pd-send://HOST:ALLOC[,INIT][,a=1,b=2]   what is written goes to the mount that is\n"
+    "      pd-recv://HOST:ALLOC[,INIT][,a=1,b=2]   ... this one; the pd adapter\n"
     "      FILE            JSON: {\"l1\": \"8G\", \"l2\": [{\"type\": \"fs\", \"base_path\": "
     "\"/data\"}], ...}\n"
     "      none            only what -o l2= gives\n"

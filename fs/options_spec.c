@@ -1,4 +1,5 @@
-/* options_spec.c - SPEC: a directory, TYPE:options, or a JSON file, becomes a list of adapters.
+/* options_spec.c - SPEC: a directory, TYPE:options, pd-send:// or pd-recv://, or a JSON file, becomes
+ * a list of adapters.
  *
  * Runs before there are threads. Every adapter entry is checked against its own option table as it
  * comes in, so that a message can say where it stands; base paths are made absolute, since the
@@ -136,18 +137,12 @@ static int set_member(void *arg, const char *name, const char *value)
     return v ? json_object_set_new(arg, name, v) ? -ENOMEM : 0 : -EILSEQ;
 }
 
-static int read_typed(struct options *o, struct text *err)
+/* Adds the members that `text` names to `adapter` (reference taken; NULL: its text is no UTF-8) and
+ * the adapter to the list. */
+static int add_typed(struct options *o, json_t *adapter, const char *text, struct text *err)
 {
-    size_t n = strcspn(o->spec, ":");
-    json_t *adapter = json_object();
-    int rc = 0;
+    int rc = adapter ? options_split(text, set_member, adapter, err) : -EILSEQ;
 
-    if (!adapter || json_object_set_new(adapter, "type", json_stringn(o->spec, n)))
-        rc = -ENOMEM;
-    if (!rc && n == 4 && !memcmp(o->spec, "mock", n))
-        rc = options_split(mock_defaults, set_member, adapter, err);
-    if (!rc)
-        rc = options_split(o->spec + n + 1, set_member, adapter, err);
     if (rc == -EILSEQ) {
         text_printf(err, "SPEC \"%.80s\": not UTF-8", o->spec);
         rc = -EINVAL;
@@ -158,6 +153,81 @@ static int read_typed(struct options *o, struct text *err)
     }
     o->source = strdup(o->spec);
     return o->source ? add_adapter(o, adapter, "SPEC: ", err) : -ENOMEM;
+}
+
+static int read_typed(struct options *o, struct text *err)
+{
+    size_t n = strcspn(o->spec, ":");
+    json_t *adapter = json_pack("{s:s%}", "type", o->spec, n);
+
+    if (adapter && n == 4 && !memcmp(o->spec, "mock", n) &&
+        options_split(mock_defaults, set_member, adapter, err)) {
+        json_decref(adapter);
+        adapter = NULL;
+    }
+    return add_typed(o, adapter, o->spec + n + 1, err);
+}
+
+/* --- pd-send://HOST:ALLOC[,INIT][,NAME=VALUE...] --- */
+
+static const char *const pd_prefixes[] = {"pd-send://", "pd-recv://"};
+static const char *const pd_roles[] = {"sender", "receiver"};
+
+static const char *after_prefix(const char *spec, size_t *role)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(pd_prefixes); i++) {
+        size_t n = strlen(pd_prefixes[i]);
+
+        if (!strncmp(spec, pd_prefixes[i], n)) {
+            *role = i;
+            return spec + n;
+        }
+    }
+    return NULL;
+}
+
+/* Reads digits at *at and moves behind them and a comma; -1: no port. */
+static long read_port(const char **at)
+{
+    size_t digits = strspn(*at, "0123456789");
+    long port = digits && digits <= 5 ? strtol(*at, NULL, 10) : -1;
+
+    if (port < 0 || ((*at)[digits] && (*at)[digits] != ','))
+        return -1;
+    *at += digits;
+    *at += **at == ',';
+    return port;
+}
+
+static int read_pd(struct options *o, const char *at, size_t role, struct text *err)
+{
+    const char *host = at + (*at == '['), *end = strchr(host, *at == '[' ? ']' : ':');
+    long alloc = -1, init = -1;
+
+    if (end) {
+        at = end + (*end == ']');
+        if (*at++ == ':')
+            alloc = read_port(&at);
+    }
+    if (alloc >= 0 && end > host) {
+        init = MAX(alloc - 1, 0);
+        if (strspn(at, "0123456789"))
+            init = read_port(&at);
+    }
+    if (init < 0) {
+        text_printf(
+            err,
+            "SPEC \"%.200s\": expected %sHOST:ALLOC[,INIT][,NAME=VALUE...], the ports of the "
+            "receiver; INIT is ALLOC - 1 when left out, an IPv6 address stands in brackets",
+            o->spec, pd_prefixes[role]);
+        return -EINVAL;
+    }
+    return add_typed(o,
+                     json_pack("{s:s, s:s, s:s%, s:[I], s:[I]}", "type", "pd", "role",
+                               pd_roles[role], "peer_host", host, (size_t)(end - host),
+                               "peer_alloc_port", (json_int_t)alloc, "peer_init_port",
+                               (json_int_t)init),
+                     at, err);
 }
 
 /* --- a directory --- */
@@ -307,6 +377,7 @@ static int refuse_spec(const struct options *o, int error, struct text *err)
 int options_read_spec(struct options *o, struct text *err)
 {
     struct stat st;
+    size_t role;
 
     if (!o->spec)
         return 0;
@@ -316,7 +387,10 @@ int options_read_spec(struct options *o, struct text *err)
     }
     if (stat(o->spec, &st)) {
         int error = errno;
+        const char *pd = after_prefix(o->spec, &role);
 
+        if (pd)
+            return read_pd(o, pd, role, err);
         if (is_adapter(o->spec, strcspn(o->spec, ":")) && strchr(o->spec, ':'))
             return read_typed(o, err);
         return refuse_spec(o, error, err);

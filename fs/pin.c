@@ -1,5 +1,5 @@
-/* pin.c - mlock and cudaHostRegister of staging mappings; the only file that knows CUDA. `bytes`
- * and `regions` are atomics, the rest is constant after pinner_create.
+/* pin.c - mlock and cudaHostRegister of staging mappings, and memory of a GPU; the only file that
+ * knows CUDA. `bytes` and `regions` are atomics, the rest is constant after pinner_create.
  */
 #include "config.h"
 
@@ -40,6 +40,28 @@ static void cuda_unregister(void *addr)
 {
     cudaHostUnregister(addr);
 }
+
+const char *pin_device_missing(void)
+{
+    return cuda_ready() ? NULL : "no CUDA device can be used here";
+}
+
+void *pin_device_alloc(size_t len)
+{
+    void *device;
+
+    return cudaMalloc(&device, len) == cudaSuccess ? device : NULL;
+}
+
+int pin_device_copy_out(void *to, const void *device, size_t len)
+{
+    return cudaMemcpy(to, device, len, cudaMemcpyDeviceToHost) == cudaSuccess ? 0 : -EIO;
+}
+
+void pin_device_free(void *device)
+{
+    cudaFree(device);
+}
 #else
 static bool cuda_ready(void)
 {
@@ -56,6 +78,30 @@ static bool cuda_register(void *addr, size_t len)
 static void cuda_unregister(void *addr)
 {
     (void)addr;
+}
+
+const char *pin_device_missing(void)
+{
+    return "this l2fs was built without CUDA";
+}
+
+void *pin_device_alloc(size_t len)
+{
+    (void)len;
+    return NULL;
+}
+
+int pin_device_copy_out(void *to, const void *device, size_t len)
+{
+    (void)to;
+    (void)device;
+    (void)len;
+    return -EIO;
+}
+
+void pin_device_free(void *device)
+{
+    (void)device;
 }
 #endif
 

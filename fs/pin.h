@@ -30,4 +30,12 @@ void pin_remove(struct pinner *p, struct pin_region *r); /* idempotent */
 const char *pinner_mode(const struct pinner *p);
 uint64_t pinner_bytes(const struct pinner *p);
 
+/* --- memory of a GPU, for what arrives there first; any thread --- */
+
+/* NULL: it can be used here; else why not. */
+const char *pin_device_missing(void);
+void *pin_device_alloc(size_t len);                                /* NULL: no room there */
+int pin_device_copy_out(void *to, const void *device, size_t len); /* waits. 0 or -EIO */
+void pin_device_free(void *device);
+
 #endif

@@ -2,6 +2,8 @@
  *
  * Runs before there are threads (popen of ucx_info) and changes nothing.
  */
+#include "config.h"
+
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -116,6 +118,7 @@ void preflight_cuda(struct preflight *p)
 #endif
 }
 
+#ifdef HAVE_PD
 /* "tcp, rc_verbs, ..." as ucx_info lists them. */
 static void list_transports(struct text *out)
 {
@@ -130,21 +133,25 @@ static void list_transports(struct text *out)
     if (f)
         pclose(f);
 }
+#endif
 
+/* What UCX finds here is what pd can ask for by `tls`; shared memory cannot tell when a peer is gone,
+ * so pd takes none of it. */
 void preflight_ucx(struct preflight *p)
 {
+#ifdef HAVE_PD
     struct text names = {0};
-    bool built = false;
 
-#ifdef HAVE_UCX
-    built = true;
-#endif
     list_transports(&names);
-    preflight_say(p, VERDICT_OK, "UCX", "%s%s%s",
-                  built ? "there at build time" : "not built: no transfers between machines",
-                  names.len ? "; transports here: "
-                  : built   ? "; ucx_info is not here to list transports"
-                            : "",
-                  names.len ? names.data : "");
+    if (names.len && !strstr(names.data, "tcp"))
+        preflight_say(p, VERDICT_WARN, "UCX",
+                      "the pd adapter is built in, but there is no tcp here: %s", names.data);
+    else
+        preflight_say(p, VERDICT_OK, "UCX", "the pd adapter is built in; %s%s",
+                      names.len ? "transports here: " : "ucx_info is not here to list transports",
+                      names.len ? names.data : "");
     text_fini(&names);
+#else
+    preflight_say(p, VERDICT_OK, "UCX", "not built: no pd adapter, no transfers between machines");
+#endif
 }

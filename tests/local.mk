@@ -102,7 +102,7 @@ tests_conform_conform_SOURCES = \
 	tests/conform/conform_threads.c
 stress_tests =
 if HAVE_PD
-unit_tests += tests/unit/test_pd_config
+unit_tests += tests/unit/test_pd_config tests/unit/test_pd_pair tests/unit/test_pd_skeleton tests/unit/test_pd_spec
 endif
 
 if HAVE_PD

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#include "config.h"
+
 static const struct conform_case cases[] = {
     {.name = "null",
      .spec = "{\"type\": \"null\"}",
@@ -29,10 +31,31 @@ static const struct conform_case cases[] = {
     {.name = "fault_inject over null",
      .spec = "{\"type\": \"fault_inject\", \"inner\": {\"type\": \"null\"}}",
      .lacks = "rename make_dir set_attr list open_file link_file usage force_unlock"},
+#ifdef HAVE_PD
+    {.name = "pd",
+     .spec = "{\"type\": \"pd\", \"role\": \"sender\", \"peer_host\": \"127.0.0.1\", @PORTS@, "
+             "\"transfer_channel\": \"mock_memory\"}",
+     .receiver = "{\"type\": \"pd\", \"role\": \"receiver\", \"peer_host\": \"127.0.0.1\", "
+                 "\"peer_init_port\": 0, \"peer_alloc_port\": 0, \"transfer_channel\": "
+                 "\"mock_memory\"}",
+     .lacks = "rename make_dir set_attr list open_file link_file usage force_unlock"},
+    {.name = "pd, receiver",
+     .spec =
+         "{\"type\": \"pd\", \"role\": \"receiver\", \"peer_host\": \"127.0.0.1\", "
+         "\"peer_init_port\": 0, \"peer_alloc_port\": 0, \"transfer_channel\": \"mock_memory\"}",
+     .lacks = "rename make_dir set_attr list open_file link_file usage force_unlock"},
+#endif
 };
 
 const struct conform_case *conform;
 struct rig rig;
+static struct rig receiver;
+static char *spec;
+
+const char *conform_spec(void)
+{
+    return spec;
+}
 
 static bool has_word(const char *words, const char *word)
 {
@@ -76,12 +99,18 @@ bool conform_can(const char *op)
 
 static void open_rig(void)
 {
-    rig_open(&rig, conform->spec);
+    if (conform->receiver)
+        rig_open(&receiver, conform->receiver);
+    spec = conform->receiver ? rig_towards(&receiver, conform->spec) : strdup(conform->spec);
+    rig_open(&rig, spec);
 }
 
 static void close_rig(void)
 {
     rig_close(&rig);
+    if (conform->receiver)
+        rig_close(&receiver);
+    free(spec);
 }
 
 void conform_add(Suite *s, const char *name, const TTest *const *tests)

@@ -14,15 +14,26 @@ struct conform_case {
     const char *spec;
     const char *lacks; /* names of optional operations that are NULL, space-separated */
     bool plain_files;  /* keeps key K as file @DIR@/K */
+    /* Of a peer in the same process that the adapter stores at; @PORTS@ in `spec` are its. */
+    const char *receiver;
 };
 
 /* The case and its open rig, for the test that runs in this process. */
 extern const struct conform_case *conform;
 extern struct rig rig;
 
+const char *conform_spec(void); /* of `rig` */
+
+/* Nothing can be had back. */
 static inline bool conform_discards(void)
 {
     return rig.a->flags & L2_DISCARDS;
+}
+
+/* Stores read, send and verify the bytes, also where nothing can be had back. */
+static inline bool conform_writes(void)
+{
+    return !conform_discards() || conform->receiver;
 }
 
 /* False when the case lacks that operation; the test fails when that and the adapter disagree. */

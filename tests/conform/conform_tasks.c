@@ -23,7 +23,7 @@ START_TEST(fds_are_distinct_across_adapters)
 {
     struct rig other;
 
-    rig_open(&other, conform->spec);
+    rig_open(&other, conform_spec());
     for (int i = 0; i < L2_FAMILIES; i++)
         for (int j = 0; j < L2_FAMILIES; j++)
             ck_assert_int_ne(rig.a->ops->event_fd(rig.a, (enum l2_family)i),

@@ -9,6 +9,13 @@ sed -n '/^\.SH MOUNT OPTIONS/,/^\.SH OTHER/p' "$man/mount.l2fs.8" |
 [ -s help.names ] || fail "--help lists no options"
 diff help.names man.names || fail "mount.l2fs.8 and mount.l2fs --help name different options"
 
+if "$BUILDDIR/mount.l2fs" --help pd >pd.help 2>/dev/null; then
+    sed -n 's/^  \([a-z_]*\)=.*/\1/p' pd.help >help.names
+    sed -n '/^\.SH PREFILL AND DECODE/,/^\.SH OTHER/{/^\.TP/{n;s/^\.B //p;}}' "$man/mount.l2fs.8" >man.names
+    [ -s help.names ] || fail "--help pd lists no options"
+    diff help.names man.names || fail "mount.l2fs.8 and mount.l2fs --help pd name different options"
+fi
+
 "$BUILDDIR/tools/l2fsctl" -h | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p' | sort >help.names
 sed -n '/^\.SH COMMANDS/,/^\.SH OPTIONS/p' "$man/l2fsctl.1" |
     sed -n '/^\.TP/{n;s/^\.[A-Z]* \([a-z]*\).*/\1/p;}' | sort >man.names

@@ -43,9 +43,11 @@ finish() {
     set +x
     trap - EXIT
     cd /
-    while mountpoint -q /mnt/kv; do umount /mnt/kv || umount -l /mnt/kv; done
+    for dir in /mnt/kv /mnt/decode; do
+        while mountpoint -q $dir; do umount $dir || umount -l $dir; done
+    done
     cat /run/l2fs/*.lock 2>/dev/null | while read -r pid _ dir; do
-        if [ "$dir" = /mnt/kv ] && [ "$(cat "/proc/$pid/comm")" = mount.l2fs ]; then
+        if [ "${dir%/*}" = /mnt ] && [ "$(cat "/proc/$pid/comm")" = mount.l2fs ]; then
             timeout 60 tail --pid="$pid" -f /dev/null
         fi
     done

@@ -81,6 +81,125 @@ json_t *rig_spec(const struct rig *r, const char *spec_json)
     return json;
 }
 
+/* --- arrivals --- */
+
+static struct rig_arrivals *to_arrivals(struct arrivals *a)
+{
+    return container_of(a, struct rig_arrivals, base);
+}
+
+static struct rig_arrival *find_locked(struct rig_arrivals *r, const char *key)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        if (!strcmp(r->v[i].key, key))
+            return &r->v[i];
+    }
+    return NULL;
+}
+
+static int reserve(struct arrivals *a, const struct arrival *what)
+{
+    struct rig_arrivals *r = to_arrivals(a);
+    struct rig_arrival *there;
+
+    LOCKED_SCOPE(&r->lock);
+    there = find_locked(r, what->key);
+    return there && there->size == what->size && there->crc32c == what->crc32c ? -EEXIST : 0;
+}
+
+static void give_back(struct arrivals *a, uint64_t size)
+{
+}
+
+static int publish(struct arrivals *a, const struct arrival *what, uint64_t staging_id)
+{
+    struct rig_arrivals *r = to_arrivals(a);
+    struct rig_arrival *there;
+
+    staging_drop(r->staging, staging_id);
+    LOCKED_SCOPE(&r->lock);
+    there = find_locked(r, what->key);
+    if (!there) {
+        r->v = realloc(r->v, (r->n + 1) * sizeof(*r->v));
+        there = &r->v[r->n++];
+        there->key = strdup(what->key);
+    }
+    there->size = what->size;
+    there->crc32c = what->crc32c;
+    return 0;
+}
+
+static int has(struct arrivals *a, const char *key)
+{
+    struct rig_arrivals *r = to_arrivals(a);
+
+    LOCKED_SCOPE(&r->lock);
+    return find_locked(r, key) ? 0 : -ENOENT;
+}
+
+static void ready(struct arrivals *a, const char *req_id)
+{
+    struct rig_arrivals *r = to_arrivals(a);
+
+    LOCKED_SCOPE(&r->lock);
+    r->ready++;
+}
+
+static void set_room(struct arrivals *a, void (*fn)(void *arg), void *arg)
+{
+}
+
+static void arrivals_init(struct rig *r)
+{
+    r->arrivals = (struct rig_arrivals){.base = {reserve, give_back, publish, has, ready, set_room},
+                                        .staging = r->staging};
+    lock_init(&r->arrivals.lock);
+}
+
+static void arrivals_fini(struct rig_arrivals *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        free(r->v[i].key);
+    free(r->v);
+    pthread_mutex_destroy(&r->lock);
+}
+
+size_t rig_landed(struct rig *r)
+{
+    LOCKED_SCOPE(&r->arrivals.lock);
+    return r->arrivals.n;
+}
+
+size_t rig_ready(struct rig *r)
+{
+    LOCKED_SCOPE(&r->arrivals.lock);
+    return r->arrivals.ready;
+}
+
+static json_int_t first_of(json_t *status, const char *name)
+{
+    json_t *port = json_array_get(json_object_get(status, name), 0);
+
+    ck_assert_msg(json_integer_value(port) > 0, "no %s in the status", name);
+    return json_integer_value(port);
+}
+
+char *rig_towards(struct rig *receiver, const char *spec_json)
+{
+    json_t *status = receiver->a->ops->status(receiver->a);
+    const char *mark = strstr(spec_json, "@PORTS@");
+    struct text t = {0};
+
+    text_append(&t, spec_json, (size_t)(mark - spec_json));
+    text_printf(&t, "\"peer_init_port\": %lld, \"peer_alloc_port\": %lld%s",
+                (long long)first_of(status, "init_ports"),
+                (long long)first_of(status, "alloc_ports"), mark + strlen("@PORTS@"));
+    json_decref(status);
+    return text_steal(&t, NULL);
+}
+
+/* --- the adapter --- */
+
 static void open_adapter(struct rig *r)
 {
     int err = r->spec.ops->open(&r->env, r->spec.config, &r->a);
@@ -107,7 +226,8 @@ void rig_open(struct rig *r, const char *spec_json)
     err = spec_parse(json, &r->spec, &why);
     ck_assert_msg(!err, "%s: %s", spec_json, why.data ? why.data : "?");
     json_decref(json);
-    r->env = (struct adapter_env){r->staging, r->metrics, r->spec.ops->name};
+    arrivals_init(r);
+    r->env = (struct adapter_env){r->staging, r->metrics, r->spec.ops->name, &r->arrivals.base};
     open_adapter(r);
 }
 
@@ -139,6 +259,7 @@ void rig_close(struct rig *r)
 
     r->a->ops->close(r->a);
     check_no_staging_files(r);
+    arrivals_fini(&r->arrivals);
     spec_fini(&r->spec);
     metrics_destroy(r->metrics);
     staging_close(r->staging, false);

@@ -9,16 +9,34 @@
 
 #include <check.h>
 
+#include "lock.h"
 #include "spec.h"
 
 #define RIG_WAIT_MS 60000
 #define RIG_KEY_MAX 512
+
+/* The mount of an adapter that receives: takes every object, and remembers what it was. */
+struct rig_arrival {
+    char *key;
+    uint64_t size;
+    uint32_t crc32c;
+};
+
+struct rig_arrivals {
+    struct arrivals base;
+    struct staging *staging;
+    pthread_mutex_t lock;
+    struct rig_arrival *v; /* lock */
+    size_t n;              /* lock */
+    size_t ready;          /* lock: requests */
+};
 
 struct rig {
     char *staging_dir;
     char *data_dir; /* replaces @DIR@ in the spec */
     struct staging *staging;
     struct metrics *metrics;
+    struct rig_arrivals arrivals;
     struct adapter_env env;
     struct spec spec;
     struct adapter *a;
@@ -78,5 +96,9 @@ int rig_remove(struct rig *r, const char *key, bool *skipped);
 
 /* One integer of the adapter's status; the test fails when there is none. */
 int64_t rig_status_int(struct rig *r, const char *name);
+/* `spec_json` with the ports of a pd receiver in place of @PORTS@; to be freed. */
+char *rig_towards(struct rig *receiver, const char *spec_json);
+size_t rig_landed(struct rig *r); /* keys that arrived */
+size_t rig_ready(struct rig *r);  /* requests that are complete there */
 
 #endif

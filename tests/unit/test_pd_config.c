@@ -221,6 +221,80 @@ START_TEST(test_defaults_applied)
 }
 END_TEST
 
+START_TEST(test_registered_in_factory)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; adapter_registry[i]; i++) {
+        if (strcmp(adapter_registry[i]->name, "pd"))
+            continue;
+        n++;
+        ck_assert_ptr_eq(adapter_registry[i]->options, pd_config_options);
+        ck_assert_uint_eq(adapter_registry[i]->config_size, sizeof(struct pd_config));
+        ck_assert_ptr_nonnull(adapter_registry[i]->open);
+    }
+    ck_assert_uint_eq(n, 1);
+}
+END_TEST
+
+/* --- through the factory --- */
+
+static int parse_spec(const char *members, struct spec *spec)
+{
+    struct text t = {0};
+    json_t *json;
+    int rc;
+
+    text_fini(&err);
+    text_printf(&t, "{\"type\": \"pd\", %s}", members);
+    json = json_loads(t.data, 0, NULL);
+    ck_assert_msg(json != NULL, "%s", t.data);
+    rc = spec_parse(json, spec, &err);
+    json_decref(json);
+    text_fini(&t);
+    return rc;
+}
+
+START_TEST(eviction_and_persist_are_parsed)
+{
+    struct eviction ev;
+    struct spec spec;
+    json_t *config;
+
+    ck_assert_int_eq(parse_spec(RECEIVER ", \"persist_enabled\": false, \"eviction\": "
+                                         "{\"eviction_policy\": \"FIFO\", "
+                                         "\"trigger_watermark\": 0.7}",
+                                &spec),
+                     0);
+    ck_assert(!spec.common.persist_enabled);
+    config = spec_to_json(&spec);
+    ck_assert(spec_eviction(config, &ev));
+    ck_assert_int_eq(ev.policy, EVICT_FIFO);
+    ck_assert_double_eq_tol(ev.watermark, 0.7, 1e-9);
+    ck_assert_double_eq_tol(ev.ratio, 0.2, 1e-9);
+    json_decref(config);
+    spec_fini(&spec);
+    ck_assert_int_eq(parse_spec(RECEIVER ", \"eviction\": {\"eviction_policy\": \"x\"}", &spec),
+                     -EINVAL);
+    ck_assert_int_eq(parse_spec(SENDER ", \"persist_enabled\": 1", &spec), -EINVAL);
+}
+END_TEST
+
+/* The effective configuration is one that is taken again, with every default in it. */
+START_TEST(effective_config_is_a_spec)
+{
+    struct spec spec, again;
+    json_t *config;
+
+    ck_assert_int_eq(parse_spec(SENDER, &spec), 0);
+    config = spec_to_json(&spec);
+    ck_assert_msg(!spec_parse(config, &again, &err), "%s", err.data);
+    spec_fini(&again);
+    json_decref(config);
+    spec_fini(&spec);
+}
+END_TEST
+
 /* --- what is refused --- */
 
 START_TEST(refuses)
@@ -428,7 +502,8 @@ int main(void)
               TESTS(test_parse_minimal_sender_config, test_parse_minimal_receiver_config,
                     test_fail_on_missing_required, test_fail_on_invalid_role,
                     test_help_contains_all_field_names, test_all_fields_round_trip,
-                    test_defaults_applied));
+                    test_defaults_applied, test_registered_in_factory));
+    suite_add(s, "factory", TESTS(eviction_and_persist_are_parsed, effective_config_is_a_spec));
     suite_add(s, "meaning",
               TESTS(refuses_too_many_ranks, one_number_is_a_list_of_one, names_of_the_channel,
                     transports_for_ucx, rank_chooses_the_ports, keys_find_their_receiver));
