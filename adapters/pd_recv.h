@@ -30,8 +30,8 @@ struct pd_env {
  * points to outlives the receiver. */
 int pd_recv_create(const struct pd_env *env, struct pd_recv **out);
 void pd_recv_destroy(struct pd_recv *r); /* on the loop thread, or after it has ended */
-/* Adds {"is_healthy", "buffer_used", "waiting", ...} counts to `status`, and peers as adapter_ops.peers
- * says. Loop thread. */
+/* Adds {"is_healthy", "init_ports", "alloc_ports", "buffer_used", "waiting", ...} to `status`, and peers
+ * as adapter_ops.peers says. Loop thread. */
 void pd_recv_status(struct pd_recv *r, json_t *status);
 json_t *pd_recv_peers(struct pd_recv *r); /* loop thread */
 

@@ -89,6 +89,7 @@ struct recv_item {
     struct arrival what; /* its key is in recv_alloc.keys */
     uint64_t tag, staging_id;
     void *buffer;
+    bool on_device; /* the buffer is memory of a GPU */
     uint32_t sum;
 };
 

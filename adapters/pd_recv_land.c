@@ -3,9 +3,8 @@
  *
  * Threads: what takes long (making files and mappings, going over the bytes, publishing) is done by
  * the lander, a thread with a mailbox; an item or allocation that is there is touched by the loop
- * only in `settled` and the error of it. The buffer is a mapping of the staging file, so bytes are
- * where they belong as soon as they are received; memory of another kind would be made, and its
- * bytes brought into the file, in the three buffer_ functions.
+ * only in `settled` and the error of it. The buffer is a mapping of the staging file, so bytes are where they
+ * belong as soon as they are received; or memory of a GPU, from which they are brought into the file.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -14,39 +13,70 @@
 #include "checksum.h"
 #include "log.h"
 #include "pd_recv_parts.h"
+#include "pin.h"
 
 #define PIECE (4 * MIB) /* checksummed between two looks at `stop` */
 
 /* --- on the lander --- */
 
-static int buffer_make(struct recv_item *it, int fd)
+static int map_file(int fd, uint64_t size, void **out)
 {
-    void *p = mmap(NULL, it->what.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
 
     if (p == MAP_FAILED)
         return -errno;
-    it->buffer = p;
+    *out = p;
     return 0;
 }
 
-static int buffer_sum(struct recv_item *it, const atomic_bool *stop)
+static int buffer_make(struct recv_item *it, int fd)
 {
-    const char *bytes = it->buffer;
-
-    it->sum = 0;
-    for (uint64_t at = 0; at < it->what.size; at += PIECE) {
-        if (atomic_load(stop))
-            return -ESHUTDOWN;
-        it->sum = checksum(it->sum, bytes + at, MIN(PIECE, it->what.size - at));
-    }
-    return 0;
+    if (it->alloc->recv->env.config->buffer_device == PD_CPU)
+        return map_file(fd, it->what.size, &it->buffer);
+    it->buffer = pin_device_alloc(it->what.size);
+    it->on_device = it->buffer;
+    return it->buffer ? 0 : -ENOMEM;
 }
 
 static void buffer_drop(struct recv_item *it)
 {
-    if (it->buffer)
+    if (it->on_device)
+        pin_device_free(it->buffer);
+    else if (it->buffer)
         munmap(it->buffer, it->what.size);
     it->buffer = NULL;
+    it->on_device = false;
+}
+
+/* From the memory of a GPU into the file, whose mapping then is the buffer. */
+static int bring_out(struct recv_item *it)
+{
+    struct staging *staging = it->alloc->recv->env.adapter->staging;
+    AUTO_CLOSE int fd = -1;
+    void *file = NULL;
+    int err = staging_get(staging, it->staging_id, O_RDWR, &fd);
+
+    if (!err)
+        err = map_file(fd, it->what.size, &file);
+    if (err)
+        return err;
+    err = pin_device_copy_out(file, it->buffer, it->what.size);
+    buffer_drop(it);
+    it->buffer = file;
+    return err;
+}
+
+static int buffer_sum(struct recv_item *it, const atomic_bool *stop)
+{
+    int err = it->on_device ? bring_out(it) : 0;
+
+    it->sum = 0;
+    for (uint64_t at = 0; !err && at < it->what.size; at += PIECE) {
+        if (atomic_load(stop))
+            return -ESHUTDOWN;
+        it->sum = checksum(it->sum, (const char *)it->buffer + at, MIN(PIECE, it->what.size - at));
+    }
+    return err;
 }
 
 /* All its pages are there from now on: a full L1 is found here, not by a fault amid a transfer. */

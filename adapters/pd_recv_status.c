@@ -66,11 +66,25 @@ static json_t *buffers(const struct pd_recv *r)
     return list;
 }
 
+static json_t *ports(const struct pd_recv *r, bool init)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < r->nranks; i++) {
+        const struct pd_server *s = init ? r->ranks[i].init : r->ranks[i].alloc;
+
+        json_array_append_new(list, json_integer(pd_server_port(s)));
+    }
+    return list;
+}
+
 void pd_recv_status(struct pd_recv *r, json_t *status)
 {
     const struct recv_counts *c = &r->counts;
 
     json_object_set_new(status, "is_healthy", json_true());
+    json_object_set_new(status, "init_ports", ports(r, true));
+    json_object_set_new(status, "alloc_ports", ports(r, false));
     json_object_set_new(status, "ranks_used", buffers(r));
     add(status, "buffer_used", used(r));
     add(status, "buffer_size", r->env.config->buffer_size);
