@@ -133,6 +133,8 @@ say "both are healthy, and say with whom they talk"
 "$ctl" -m "$D" status >out || fail "the receiver is not healthy: $(cat out)"
 [ "$(json "$P/.l2fs/adapters/pd/status" 's["role"]')" = sender ] || fail "the role of the sender"
 
+assert_eq "$(cat "$P/.l2fs/peers/127.0.0.1/state")" up "the peer of the sender"
+
 say "an unmount sends what is left"
 head -c 20M /dev/urandom >"$WORK/last"
 cp "$WORK/last" "$P/last"
