@@ -29,7 +29,6 @@ const struct pd_form pd_forms[PD_TYPES] = {
                             {"l2fs_seq", INT, EXTRA, AT(seq), U64},
                             {"l2fs_alloc_id", INT, EXTRA, AT(alloc_id), U64},
                             {"l2fs_tags", INTS, EXTRA, AT(tags), U64},
-                            {"l2fs_errors", INTS, EXTRA, AT(errors), ERRNO},
                             {"l2fs_error", INT, EXTRA, AT(error), ERRNO},
                             {"l2fs_reason", STR, EXTRA, AT(reason)},
                             {"l2fs_lease_ms", INT, EXTRA, AT(lease_ms), COUNT}}},

@@ -135,16 +135,15 @@ const struct pd_vector pd_own_vectors[] = {
       .seq = 1,
       .sender = LIT("s"),
       .epoch = INT64_MIN}},
-    {"88 a4 'type' ad 'AllocResponse' ae 'remote_indexes' 91 00 " ALREADY_NONE
+    {"87 a4 'type' ad 'AllocResponse' ae 'remote_indexes' 91 00 " ALREADY_NONE
      " a8 'l2fs_seq' 01 ad 'l2fs_alloc_id' 02 a9 'l2fs_tags' 91 cf ff 00 00 00 00 00 00 01 "
-     "ab 'l2fs_errors' 92 00 69 ad 'l2fs_lease_ms' cd 75 30",
+     "ad 'l2fs_lease_ms' cd 75 30",
      {.type = PD_ALLOC_RESPONSE,
       .async = true,
       .remote_indexes = INTEGERS(0),
       .seq = 1,
       .alloc_id = 2,
       .tags = INTEGERS((int64_t)0xff00000000000001),
-      .errors = INTEGERS(0, 105),
       .lease_ms = 30000}},
     {"86 a4 'type' ad 'AllocResponse' ae 'remote_indexes' 91 ff " ALREADY_NONE
      " a8 'l2fs_seq' 01 aa 'l2fs_error' 1c ab 'l2fs_reason' a4 'full'",
