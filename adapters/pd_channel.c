@@ -26,10 +26,11 @@ static uint32_t envelope_crc(const struct envelope *e, const void *address, size
     return checksum(checksum(0, e, offsetof(struct envelope, crc32c)), address, len);
 }
 
-int pd_conn_seal(struct pd_conn *conn, uint32_t kind, const void *address, size_t len)
+int pd_conn_seal(struct pd_conn *conn, const void *address, size_t len)
 {
-    struct envelope e = {
-        .magic = htole32(ENVELOPE_MAGIC), .kind = htole32(kind), .len = htole32((uint32_t)len)};
+    struct envelope e = {.magic = htole32(ENVELOPE_MAGIC),
+                         .kind = htole32(conn->channel->kind),
+                         .len = htole32((uint32_t)len)};
     char *sealed;
 
     if (len > ADDRESS_MAX)
@@ -45,19 +46,19 @@ int pd_conn_seal(struct pd_conn *conn, uint32_t kind, const void *address, size_
     return 0;
 }
 
-/* What is inside, or NULL. */
-static const void *envelope_open(uint32_t kind, const void *sealed, size_t len)
+/* 0, -EINVAL, or -EPROTONOSUPPORT: what is inside is of another kind. */
+static int envelope_check(uint32_t kind, const void *sealed, size_t len)
 {
     struct envelope e;
     const char *address = (const char *)sealed + sizeof e;
 
     if (len < sizeof e || len - sizeof e > ADDRESS_MAX)
-        return NULL;
+        return -EINVAL;
     memcpy(&e, sealed, sizeof e);
-    if (le32toh(e.magic) != ENVELOPE_MAGIC || le32toh(e.kind) != kind ||
-        le32toh(e.len) != len - sizeof e)
-        return NULL;
-    return envelope_crc(&e, address, len - sizeof e) == le32toh(e.crc32c) ? address : NULL;
+    if (le32toh(e.magic) != ENVELOPE_MAGIC || le32toh(e.len) != len - sizeof e ||
+        le32toh(e.crc32c) != envelope_crc(&e, address, len - sizeof e))
+        return -EINVAL;
+    return le32toh(e.kind) == kind ? 0 : -EPROTONOSUPPORT;
 }
 
 int pd_channel_create(struct loop *loop, bool ucx, const struct pd_channel_config *cfg,
@@ -99,14 +100,17 @@ const void *pd_conn_address(struct pd_conn *c, size_t *len)
 
 int pd_conn_connect(struct pd_conn *c, const void *address, size_t len)
 {
-    const void *inner = envelope_open(c->channel->impl->kind, address, len);
-    int rc;
+    const struct pd_channel *ch = c->channel;
+    int rc = envelope_check(ch->kind, address, len);
 
-    if (!inner)
-        return -EINVAL;
+    if (rc == -EPROTONOSUPPORT)
+        log_warn("pd: the peer has another transfer_channel or release of UCX; both need the same");
+    if (rc)
+        return rc;
     if (c->connected)
         return -EISCONN;
-    rc = c->channel->impl->connect(c, inner, len - sizeof(struct envelope));
+    rc = ch->impl->connect(c, (const char *)address + sizeof(struct envelope),
+                           len - sizeof(struct envelope));
     c->connected = rc == 0;
     return rc;
 }

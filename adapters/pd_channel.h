@@ -59,7 +59,8 @@ int pd_conn_create(struct pd_channel *c, const struct pd_conn_ops *ops, void *ar
                    struct pd_conn **out);
 /* What the peer needs to connect; valid until close. */
 const void *pd_conn_address(struct pd_conn *c, size_t *len);
-/* `address` is what the peer's pd_conn_address gave, from an untrusted message: 0 or -errno. */
+/* `address` is what the peer's pd_conn_address gave, from a message. 0; -EINVAL: it is damaged;
+ * -EPROTONOSUPPORT: the peer's channel is of another kind; or -errno. */
 int pd_conn_connect(struct pd_conn *c, const void *address, size_t len);
 /* A fence: when it returns nothing reads or writes any buffer of this connection any more. Calls
  * done(-ECONNRESET) of every transfer that was outstanding, from within. Bounded (a second). */

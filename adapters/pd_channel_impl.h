@@ -9,7 +9,6 @@
 /* The functions of pd_channel.h, behind the checks of pd_channel.c: `address` has lost its envelope,
  * a transfer's own members are filled. */
 struct pd_channel_impl {
-    uint32_t kind; /* in the envelope: the two do not take each other's addresses */
     void (*destroy)(struct pd_channel *c);
     int (*open)(struct pd_channel *c, struct pd_conn **out); /* its address by pd_conn_seal */
     int (*connect)(struct pd_conn *conn, const void *address, size_t len);
@@ -22,6 +21,7 @@ struct pd_channel_impl {
 struct pd_channel {
     const struct pd_channel_impl *impl;
     struct loop *loop;
+    uint32_t kind; /* in the envelope: what a peer must have as well */
 };
 
 struct pd_conn {
@@ -37,7 +37,7 @@ int pd_memory_create(struct loop *loop, struct pd_channel **out);
 int pd_ucx_create(struct loop *loop, const struct pd_channel_config *cfg, struct pd_channel **out);
 
 /* Puts the implementation's address into its envelope. 0, -ENOMEM, or -EMSGSIZE. */
-int pd_conn_seal(struct pd_conn *conn, uint32_t kind, const void *address, size_t len);
+int pd_conn_seal(struct pd_conn *conn, const void *address, size_t len);
 
 /* Ends the transfer for its owner, who may free all that is named here. */
 static inline void pd_transfer_done(struct pd_transfer *t, int error)

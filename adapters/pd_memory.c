@@ -11,6 +11,8 @@
 #include "lock.h"
 #include "mailbox.h"
 
+#define KIND_MEMORY 1
+
 struct memory_channel {
     struct pd_channel base;
     struct mailbox *mailbox;
@@ -231,7 +233,7 @@ static int memory_open(struct pd_channel *channel, struct pd_conn **out)
     list_init(&c->posted);
     LOCKED_SCOPE(&registry.lock);
     c->id = ++registry.last_id;
-    rc = pd_conn_seal(&c->base, channel->impl->kind, &c->id, sizeof c->id);
+    rc = pd_conn_seal(&c->base, &c->id, sizeof c->id);
     if (rc) {
         free(c);
         return rc;
@@ -265,7 +267,6 @@ static void memory_destroy(struct pd_channel *channel)
 }
 
 static const struct pd_channel_impl memory_impl = {
-    .kind = 1,
     .destroy = memory_destroy,
     .open = memory_open,
     .connect = memory_connect,
@@ -287,6 +288,7 @@ int pd_memory_create(struct loop *loop, struct pd_channel **out)
         return rc;
     }
     c->base.impl = &memory_impl;
+    c->base.kind = KIND_MEMORY;
     c->base.loop = loop;
     c->letter.run = tell;
     list_init(&c->letter.link);

@@ -16,7 +16,6 @@
 #include "clock.h"
 #include "ucx_context.h"
 
-#define KIND_UCX 2
 #define SPIN_NS 50000                  /* progress without a pause, after the last that moved */
 #define LINGER_NS (50 * NSEC_PER_MSEC) /* poll, after the last transfer: its acks may be queued */
 #define POLL_NS NSEC_PER_MSEC
@@ -293,7 +292,7 @@ static int seal_address(struct ucx_conn *c)
     if (rc)
         return rc;
     c->address_version = ucx_address_version(address);
-    rc = pd_conn_seal(&c->base, KIND_UCX, address, len);
+    rc = pd_conn_seal(&c->base, address, len);
     ucp_worker_release_address(c->worker, address);
     return rc;
 }
@@ -448,7 +447,6 @@ static void ucx_destroy(struct pd_channel *channel)
 }
 
 static const struct pd_channel_impl ucx_impl = {
-    .kind = KIND_UCX,
     .destroy = ucx_destroy,
     .open = ucx_open,
     .connect = ucx_connect,
@@ -471,6 +469,7 @@ int pd_ucx_create(struct loop *loop, const struct pd_channel_config *cfg, struct
     }
     ch->received_into = cfg->cuda ? UCS_MEMORY_TYPE_CUDA : UCS_MEMORY_TYPE_HOST;
     ch->base.impl = &ucx_impl;
+    ch->base.kind = ucx_wire();
     ch->base.loop = loop;
     list_init(&ch->busy);
     list_init(&ch->finished);

@@ -13,6 +13,9 @@
 int ucx_context_create(const struct pd_channel_config *cfg, ucp_context_h *out);
 void ucx_context_destroy(ucp_context_h context);
 
+/* What both sides must have in common: the release of UCX and our settings of it. */
+uint32_t ucx_wire(void);
+
 int ucx_errno(ucs_status_t status); /* 0 or -errno */
 void ucx_log_endpoint(ucp_ep_h ep); /* its transports, at debug level */
 

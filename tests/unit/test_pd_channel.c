@@ -352,7 +352,29 @@ START_TEST(started_again_from_done)
 }
 END_TEST
 
-/* Every single byte changed, every length but the right one, and the address of the other kind. */
+START_TEST(connect_to_nobody)
+{
+    char address[4096], byte = 1;
+    const void *at;
+    size_t len;
+    struct xfer send;
+
+    end_open(&a, _i == 1);
+    end_open(&b, _i == 1);
+    at = pd_conn_address(b.conn, &len);
+    ck_assert_uint_le(len, sizeof address);
+    memcpy(address, at, len);
+    end_close_conn(&b);
+    if (end_connect(&a, address, len) == 0)
+        sem_expect(&a.failed);
+    xfer_init(&send, &a);
+    xfer_send(&send, 5, &byte, 1);
+    ck_assert_int_eq(xfer_wait(&send), -ECONNRESET);
+    close_both();
+}
+END_TEST
+
+/* Every single byte changed, and every length but the right one. */
 START_TEST(a_damaged_address_is_refused)
 {
     size_t len;
@@ -379,6 +401,21 @@ START_TEST(a_damaged_address_is_refused)
 }
 END_TEST
 
+START_TEST(another_kind_is_refused)
+{
+    size_t len;
+    const void *address;
+
+    end_open(&a, false);
+    end_open(&b, true);
+    address = pd_conn_address(b.conn, &len);
+    ck_assert_int_eq(end_connect(&a, address, len), -EPROTONOSUPPORT);
+    address = pd_conn_address(a.conn, &len);
+    ck_assert_int_eq(end_connect(&b, address, len), -EPROTONOSUPPORT);
+    close_both();
+}
+END_TEST
+
 #define KINDS 2
 
 int main(void)
@@ -397,6 +434,8 @@ int main(void)
                    TESTS(close_ends_what_is_outstanding, close_while_sending,
                          peer_closes_then_a_new_connection, closed_from_done),
                    KINDS);
-    suite_add_loop(s, "connect", TESTS(not_connected, a_damaged_address_is_refused), KINDS);
+    suite_add_loop(s, "connect",
+                   TESTS(not_connected, connect_to_nobody, a_damaged_address_is_refused), KINDS);
+    suite_add(s, "kinds", TESTS(another_kind_is_refused));
     return suite_run(s);
 }
