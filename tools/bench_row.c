@@ -236,7 +236,7 @@ int rows_check(const struct bench *b, const char *limits)
         if (!row)
             return bench_error("--check: no row \"%.*s\" was measured", (int)len, name);
         if (number(row, "ratio") < least) {
-            bench_error("%s: %.3f of tmpfs, below the limit of %.3f", text(row, "name"),
+            bench_error("%s: ratio %.3f, below the limit of %.3f", text(row, "name"),
                         number(row, "ratio"), least);
             below = 1;
         }

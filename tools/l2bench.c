@@ -18,6 +18,7 @@ static const char usage[] =
     "usage: l2bench MOUNT [OPTION]...       measure a mount against a plain tmpfs\n"
     "       l2bench --fill SIZE [--as STYLE] FILE...   write key files\n"
     "       l2bench --verify FILE...        read them through read, mmap and O_DIRECT, compare\n"
+    "       l2bench --pd PREFILL DECODE     what is written on one mount until it is on the other\n"
     "       l2bench --cost [KEYS]           what a key costs among 10000, 100000, ... KEYS others\n"
     "\n"
     "  --bench NAME    basic (default), load, store, lookup, cold, all\n"
@@ -35,6 +36,8 @@ static const char usage[] =
     "(create+write+close of new files), open (open+close), stat. load, store: 64K, 1.07M, 2M and\n"
     "32M files with 1 and 16 threads. lookup: access(2) of keys, nine of ten missing. cold: load\n"
     "after eviction, from the tiers.\n"
+    "pd: push-64M, push-1M (--size, --files: push) against ucx_perftest tag_bw over tcp; 5 "
+    "rounds.\n"
     "exit: 0, 1 below a limit or files differ, 2 wrong usage, 3 could not be measured\n";
 
 static const struct benchmark {
@@ -70,7 +73,7 @@ static void on_signal(int signo)
 
 /* --- the command line --- */
 
-enum task { TASK_MEASURE, TASK_FILL, TASK_VERIFY, TASK_COST, TASK_HELP, TASK_VERSION };
+enum task { TASK_MEASURE, TASK_FILL, TASK_VERIFY, TASK_COST, TASK_PD, TASK_HELP, TASK_VERSION };
 
 struct command {
     enum task task;
@@ -141,6 +144,8 @@ static int take_option(struct command *c, const char *name)
         c->task = TASK_VERIFY;
     if (!strcmp(name, "cost"))
         c->task = TASK_COST;
+    if (!strcmp(name, "pd"))
+        c->task = TASK_PD;
     if (!strcmp(name, "check")) {
         c->check = optarg;
         return rows_check_syntax(optarg);
@@ -160,21 +165,14 @@ static int take_option(struct command *c, const char *name)
 static int read_options(int argc, char *argv[], struct command *c)
 {
     static const struct option options[] = {
-        {"bench", required_argument, NULL, 1},
-        {"tmpfs", required_argument, NULL, 1},
-        {"size", required_argument, NULL, 1},
-        {"files", required_argument, NULL, 1},
-        {"threads", required_argument, NULL, 1},
-        {"rounds", required_argument, NULL, 1},
-        {"check", required_argument, NULL, 1},
-        {"json", no_argument, NULL, 1},
-        {"fill", required_argument, NULL, 1},
-        {"as", required_argument, NULL, 1},
-        {"verify", no_argument, NULL, 1},
-        {"help", no_argument, NULL, 'h'},
-        {"cost", no_argument, NULL, 1},
-        {"version", no_argument, NULL, 'V'},
-        {0},
+        {"bench", required_argument, NULL, 1},   {"tmpfs", required_argument, NULL, 1},
+        {"size", required_argument, NULL, 1},    {"files", required_argument, NULL, 1},
+        {"threads", required_argument, NULL, 1}, {"rounds", required_argument, NULL, 1},
+        {"check", required_argument, NULL, 1},   {"json", no_argument, NULL, 1},
+        {"fill", required_argument, NULL, 1},    {"as", required_argument, NULL, 1},
+        {"verify", no_argument, NULL, 1},        {"help", no_argument, NULL, 'h'},
+        {"cost", no_argument, NULL, 1},          {"pd", no_argument, NULL, 1},
+        {"version", no_argument, NULL, 'V'},     {0},
     };
     int opt, index = 0;
 
@@ -193,6 +191,8 @@ static int read_options(int argc, char *argv[], struct command *c)
         return take_keys(argc - optind, argv + optind, &c->keys);
     if (optind >= argc)
         return bench_error("what to measure is missing; l2bench -h says how");
+    if (c->task == TASK_PD && argc - optind != 2)
+        return bench_error("--pd takes two mounts, of prefill and of decode");
     if (c->task == TASK_MEASURE && optind + 1 < argc)
         return bench_error("one mount at a time; \"%s\" is too much", argv[optind + 1]);
     return 0;
@@ -229,12 +229,26 @@ static void catch_signals(void)
         sigaction(signals[i], &sa, NULL);
 }
 
-static int measure(struct command *c, const char *mount)
+static int measure_mount(struct command *c, const char *mount)
+{
+    struct bench *b = &c->bench;
+    int rc;
+
+    b->mount = mount;
+    rc = sides_open(b);
+    if (!rc)
+        rc = run_benchmarks(b);
+    sides_close(b);
+    if (!rc)
+        rows_print(b);
+    return rc;
+}
+
+static int measure(struct command *c, char *const mounts[])
 {
     struct bench *b = &c->bench;
     int rc = 0;
 
-    b->mount = mount;
     b->rows = json_array();
     b->notes = json_array();
     if (posix_memalign((void **)&b->buf, 4096, b->piece)) {
@@ -243,12 +257,7 @@ static int measure(struct command *c, const char *mount)
     }
     catch_signals();
     if (!rc)
-        rc = sides_open(b);
-    if (!rc)
-        rc = run_benchmarks(b);
-    sides_close(b);
-    if (!rc)
-        rows_print(b);
+        rc = c->task == TASK_PD ? bench_pd(b, mounts[0], mounts[1]) : measure_mount(c, mounts[0]);
     rc = rc ? EXIT_NOT_MEASURED : 0;
     if (!rc && c->check)
         rc = rows_check(b, c->check);
@@ -282,7 +291,8 @@ int main(int argc, char *argv[])
     case TASK_COST:
         catch_signals();
         return bench_cost(c.keys, c.bench.json) ? EXIT_NOT_MEASURED : 0;
-    case TASK_MEASURE: return measure(&c, argv[optind]);
+    case TASK_PD:
+    case TASK_MEASURE: return measure(&c, argv + optind);
     default: return each_file(&c, argv + optind);
     }
 }

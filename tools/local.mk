@@ -27,7 +27,7 @@ tools_libctl_a_SOURCES = \
 tools_l2fsctl_SOURCES = tools/l2fsctl.c
 tools_l2fsctl_LDADD = tools/libctl.a libl2fs.a $(JANSSON_LIBS)
 
-# Measures a mount against a plain tmpfs, and with --cost an instance of its own.
+# Measures a mount against a plain tmpfs, with --pd two mounts, and with --cost an instance of its own.
 bin_PROGRAMS += tools/l2bench
 tools_l2bench_SOURCES = \
 	tools/bench.h \
@@ -35,6 +35,9 @@ tools_l2bench_SOURCES = \
 	tools/bench_cost.c \
 	tools/bench_crew.c \
 	tools/bench_key.c \
+	tools/bench_pd.c \
+	tools/bench_perftest.c \
+	tools/bench_proc.c \
 	tools/bench_row.c \
 	tools/bench_side.c \
 	tools/bench_small.c \
