@@ -68,6 +68,10 @@ int side_settle(struct side *s, const char *name);
 int side_remove(struct side *s, const char *name);
 /* Adds a note when a file is no longer in memory. */
 void side_check_resident(struct bench *b, struct side *s, const char *name);
+/* A virtual machine gets pages from its host at their first use, and gives back what is free for long;
+ * both take longer than all that is measured here. What was just freed is what is used next. Returns
+ * how many bytes the host has given for sure. */
+uint64_t memory_touch(uint64_t bytes);
 void bench_note(struct bench *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* --- bench_row.c --- */
