@@ -106,31 +106,6 @@ int bench_cold_load(struct bench *b);
 int bench_cost(size_t most_keys, bool json);
 double bench_cpu_us(void); /* processor time of the process so far */
 
-/* --- bench_pd.c --- */
-
-/* Keys written on `prefill` until readable on `decode`, beside ucx_perftest; takes and prints its
- * figures, and leaves them in b->rows. */
-int bench_pd(struct bench *b, const char *prefill, const char *decode);
-
-/* --- bench_perftest.c --- */
-
-/* `count` messages of `size` from process to process over tcp. */
-int perftest_run(uint64_t size, unsigned count, double *bytes_per_second);
-
-/* --- bench_proc.c: what the daemon of a mount uses --- */
-
-#define PROC_THREADS 24
-struct proc_cpu {
-    struct proc_thread {
-        char name[32]; /* of all threads of that name */
-        double seconds;
-    } threads[PROC_THREADS];
-    size_t n;
-};
-int proc_find(const char *mount);             /* by its absolute path; 0: not found */
-void proc_cpu(int pid, struct proc_cpu *cpu); /* of no process: nothing */
-void proc_add(struct proc_cpu *sum, const struct proc_cpu *before, const struct proc_cpu *after);
-
 /* --- bench_tier.c --- */
 
 struct l2fs;

@@ -5,7 +5,7 @@
  * the other side. Removing them is not timed. The warm-up writes keys whose contents follow from
  * their names, and reads them on the decode mount.
  */
-#include "bench.h"
+#include "bench_pd.h"
 
 #include <fcntl.h>
 #include <stdio.h>

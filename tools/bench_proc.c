@@ -1,5 +1,5 @@
 /* bench_proc.c - processor time of the daemon of a mount, by thread. Looks into /proc from outside. */
-#include "bench.h"
+#include "bench_pd.h"
 
 #include <dirent.h>
 #include <fcntl.h>

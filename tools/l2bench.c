@@ -3,7 +3,7 @@
  *
  * A signal ends the run at the next pass, so that what was written is removed.
  */
-#include "bench.h"
+#include "bench_pd.h"
 
 #include <getopt.h>
 #include <signal.h>

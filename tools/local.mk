@@ -36,6 +36,7 @@ tools_l2bench_SOURCES = \
 	tools/bench_crew.c \
 	tools/bench_key.c \
 	tools/bench_pd.c \
+	tools/bench_pd.h \
 	tools/bench_perftest.c \
 	tools/bench_proc.c \
 	tools/bench_row.c \

@@ -1,0 +1,32 @@
+/* bench_pd.h - what l2bench --pd is made of. */
+#ifndef L2BENCH_PD_H
+#define L2BENCH_PD_H
+
+#include "bench.h"
+
+/* --- bench_pd.c --- */
+
+/* Keys written on `prefill` until readable on `decode`, beside ucx_perftest; takes and prints its
+ * figures, and leaves them in b->rows. */
+int bench_pd(struct bench *b, const char *prefill, const char *decode);
+
+/* --- bench_perftest.c --- */
+
+/* `count` messages of `size` from process to process over tcp. */
+int perftest_run(uint64_t size, unsigned count, double *bytes_per_second);
+
+/* --- bench_proc.c: what the daemon of a mount uses --- */
+
+#define PROC_THREADS 24
+struct proc_cpu {
+    struct proc_thread {
+        char name[32]; /* of all threads of that name */
+        double seconds;
+    } threads[PROC_THREADS];
+    size_t n;
+};
+int proc_find(const char *mount);             /* by its absolute path; 0: not found */
+void proc_cpu(int pid, struct proc_cpu *cpu); /* of no process: nothing */
+void proc_add(struct proc_cpu *sum, const struct proc_cpu *before, const struct proc_cpu *after);
+
+#endif
