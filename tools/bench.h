@@ -1,8 +1,8 @@
 /* bench.h - parts of l2bench.
  *
- * Every figure is taken on two directories, the mount and a plain tmpfs, in turn (--pd: on two mounts,
- * and with ucx_perftest); a row keeps the pairs, and what counts is their ratio. Functions that return int give 0, or -1 having said why
- * on stderr. One thread, but for bench_crew.c.
+ * Every figure is taken on two directories, the mount and a plain tmpfs, in turn (--pd: between two
+ * mounts, and by ucx_perftest); a row keeps the pairs, and what counts is their ratio. Functions that
+ * return int give 0, or -1 having said why on stderr. One thread, but for bench_crew.c.
  */
 #ifndef L2BENCH_H
 #define L2BENCH_H
@@ -68,10 +68,6 @@ int side_settle(struct side *s, const char *name);
 int side_remove(struct side *s, const char *name);
 /* Adds a note when a file is no longer in memory. */
 void side_check_resident(struct bench *b, struct side *s, const char *name);
-/* A virtual machine gets pages from its host at their first use, and gives back what is free for long;
- * both take longer than all that is measured here. What was just freed is what is used next. Returns
- * how many bytes the host has given for sure. */
-uint64_t memory_touch(uint64_t bytes);
 void bench_note(struct bench *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* --- bench_row.c --- */

@@ -109,22 +109,34 @@ static int remove_keys(struct push *p)
     return 0;
 }
 
-static int pass_mounts(struct push *p, double *seconds)
+/* The keys of one request: the time from the first create until all are ready. */
+static int push_keys(struct push *p, double *seconds)
 {
-    struct proc_cpu before[ENDS], after[ENDS];
     char req_id[64];
-    uint64_t start;
+    uint64_t start = clock_now();
     int rc;
 
     snprintf(req_id, sizeof(req_id), "l2bench-%d-%u", (int)getpid(), ++p->serial);
-    memory_touch(ENDS * p->size * p->keys);
-    for (int end = 0; end < ENDS; end++)
-        proc_cpu(p->pid[end], &before[end]);
-    start = clock_now();
     rc = write_keys(p, req_id);
     if (!rc)
         rc = wait_ready(p, req_id);
     *seconds = (double)(clock_now() - start) / 1e9;
+    return rc;
+}
+
+/* Twice: what the first frees the second uses, so it need not wait for a host that gives memory (a
+ * virtual machine's takes longer for that than all that is measured here). */
+static int pass_mounts(struct push *p, double *seconds)
+{
+    struct proc_cpu before[ENDS], after[ENDS];
+    int rc = push_keys(p, seconds);
+
+    if (!rc)
+        rc = remove_keys(p);
+    for (int end = 0; end < ENDS; end++)
+        proc_cpu(p->pid[end], &before[end]);
+    if (!rc)
+        rc = push_keys(p, seconds);
     for (int end = 0; end < ENDS && !rc; end++) {
         proc_cpu(p->pid[end], &after[end]);
         proc_add(&p->cpu[end], &before[end], &after[end]);
