@@ -210,6 +210,18 @@ fuzz_targets = \
 	tests/fuzz/fuzz_xattr
 
 if HAVE_PD
+pd_send_fixture = tests/unit/pd_send_far.c tests/unit/pd_send_fixture.c tests/unit/pd_send_fixture.h
+unit_tests += \
+	tests/unit/test_pd_send \
+	tests/unit/test_pd_send_done \
+	tests/unit/test_pd_send_faults \
+	tests/unit/test_pd_send_hostile
+tests_unit_test_pd_send_SOURCES = tests/unit/test_pd_send.c $(pd_send_fixture)
+tests_unit_test_pd_send_done_SOURCES = tests/unit/test_pd_send_done.c $(pd_send_fixture)
+tests_unit_test_pd_send_faults_SOURCES = tests/unit/test_pd_send_faults.c $(pd_send_fixture)
+tests_unit_test_pd_send_hostile_SOURCES = tests/unit/test_pd_send_hostile.c $(pd_send_fixture)
+endif
+if HAVE_PD
 fuzz_targets += tests/fuzz/fuzz_pd_proto
 endif
 tests_fuzz_fuzz_options_SOURCES = tests/fuzz/fuzz_options.c tests/fuzz/fuzz_options.h
