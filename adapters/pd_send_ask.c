@@ -192,6 +192,7 @@ static void init_connected(void *arg, bool yes)
 {
     struct send_peer *p = arg;
 
+    p->init_connected = yes;
     p->asked = p->asked && yes; /* what is said to one that is gone is said again */
     if (yes)
         send_peer_go_on(p);

@@ -27,7 +27,7 @@ struct send_peer {
     enum peer_state state;
     struct pd_client *init, *alloc; /* init: while a handshake is under way */
     struct pd_conn *conn;
-    bool alloc_connected;
+    bool init_connected, alloc_connected;
     bool trying;     /* a handshake is under way */
     bool asked;      /* it has said Hello */
     bool answered;   /* and heard `hello_error` */

@@ -66,7 +66,7 @@ static void stop_trying(struct send_peer *p)
     if (p->init)
         pd_client_destroy(p->init);
     p->init = NULL;
-    p->trying = p->asked = p->answered = p->refused = false;
+    p->trying = p->asked = p->answered = p->refused = p->init_connected = false;
 }
 
 static void grow_backoff(struct send_peer *p)
@@ -145,9 +145,9 @@ static const struct pd_conn_ops conn_ops = {.failed = conn_failed};
 static int open_sockets(struct send_peer *p)
 {
     const struct pd_env *env = &p->send->env;
-    int err = pd_conn_create(env->channel, &conn_ops, p, &p->conn);
+    int err = 0;
 
-    if (!err && !p->alloc)
+    if (!p->alloc)
         err = pd_client_create(env->ctl, p->target.host, p->target.alloc_port, &send_alloc_ops, p,
                                &p->alloc);
     if (!err)
@@ -185,24 +185,37 @@ static void come_up(struct send_peer *p)
     send_peer_pump(p);
 }
 
+/* Somebody is there. 0, also when it could not be said yet. */
+static int say_hello(struct send_peer *p)
+{
+    int err = p->conn ? 0 : pd_conn_create(p->send->env.channel, &conn_ops, p, &p->conn);
+
+    if (!err)
+        err = send_peer_hello(p);
+    if (err)
+        return err == -EAGAIN ? 0 : err;
+    p->asked = true;
+    p->hello_sent = clock_now();
+    return 0;
+}
+
 /* What the handshake waits for next; its deadline stays where it was. */
 static void go(struct send_peer *p)
 {
     uint64_t deadline = p->begun + p->send->env.config->connect_timeout;
 
-    if (p->answered && p->hello_error)
-        go_down(p, p->hello_error);
+    int err = p->answered ? p->hello_error : 0;
+
+    if (!err && !p->asked && p->init_connected)
+        err = say_hello(p);
+    if (err)
+        go_down(p, err);
     else if (p->answered && p->alloc_connected)
         come_up(p);
     else if (clock_now() >= deadline)
         go_down(p, -ETIMEDOUT);
-    else {
-        if (!p->asked && !send_peer_hello(p)) {
-            p->asked = true;
-            p->hello_sent = clock_now();
-        }
+    else
         arm(p, deadline);
-    }
 }
 
 static void tick(struct loop_timer *timer)

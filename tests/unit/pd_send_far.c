@@ -237,16 +237,8 @@ static void release(void *arg)
     struct far *f = arg;
     size_t n = f->nheld;
 
-    f->orders.hold = f->orders.mute = 0;
-    for (size_t i = 0; f->orders.deaf && i < f->nkeys; i++) {
-        struct far_key *k = f->keys[i];
-
-        if (k->arrived || k->cancelled || !f->conn)
-            continue;
-        k->receiving = true;
-        pd_conn_recv(f->conn, &k->transfer, k->tag, k->data, k->size);
-    }
-    f->orders.deaf = false;
+    f->orders = (struct orders){0};
+    rig_hold_data(f->rig, false);
     f->nheld = 0;
     for (size_t i = 0; i < n; i++) {
         request(f, &f->held[i].from, f->held[i].data, f->held[i].len);
@@ -264,6 +256,7 @@ static void order(void *arg)
     struct order *o = arg;
 
     o->far->orders = o->orders;
+    rig_hold_data(o->far->rig, o->orders.hold_data);
 }
 
 void far_order(struct far *f, struct orders orders)

@@ -11,7 +11,83 @@
 #include "checksum.h"
 #include "clock.h"
 #include "lock.h"
+#include "pd_channel_impl.h"
 #include "pd_send_impl.h"
+
+/* --- a channel whose sends can be held --- */
+
+/* Of the one rig of the process. Loop thread. */
+static struct {
+    struct pd_channel_impl impl;
+    const struct pd_channel_impl *real;
+    struct list sends; /* struct pd_transfer */
+    bool hold;
+} gate;
+
+static void gate_start(struct pd_transfer *t)
+{
+    if (gate.hold && !t->receiving)
+        list_push_back(&gate.sends, &t->link);
+    else
+        gate.real->start(t);
+}
+
+static bool is_held(const struct pd_transfer *t)
+{
+    struct list *node;
+
+    list_for_each(node, &gate.sends)
+    {
+        if (node == &t->link)
+            return true;
+    }
+    return false;
+}
+
+/* As with UCX, a send that has begun goes on. */
+static void gate_cancel(struct pd_transfer *t)
+{
+    if (!is_held(t))
+        gate.real->cancel(t);
+}
+
+static void gate_close(struct pd_conn *conn)
+{
+    struct list ended, *node, *next;
+
+    list_init(&ended);
+    list_for_each_safe(node, next, &gate.sends)
+    {
+        if (list_entry(node, struct pd_transfer, link)->conn != conn)
+            continue;
+        list_remove(node);
+        list_push_back(&ended, node);
+    }
+    gate.real->close(conn);
+    while ((node = list_pop_front(&ended)))
+        pd_transfer_done(list_entry(node, struct pd_transfer, link), -ECONNRESET);
+}
+
+static void gate_open(struct pd_channel *c)
+{
+    list_init(&gate.sends);
+    gate.real = c->impl;
+    gate.impl = *c->impl;
+    gate.impl.start = gate_start;
+    gate.impl.cancel = gate_cancel;
+    gate.impl.close = gate_close;
+    c->impl = &gate.impl;
+}
+
+void rig_hold_data(struct rig *r, bool hold)
+{
+    struct list *node;
+
+    (void)r;
+    gate.hold = hold;
+    while (!hold && (node = list_pop_front(&gate.sends)))
+        gate.real->start(list_entry(node, struct pd_transfer, link));
+}
 
 /* --- the rig --- */
 
@@ -144,6 +220,8 @@ static void open_rig(struct rig *r, size_t nfar, bool ucx)
     ck_assert_int_eq(pd_ctl_create(r->loop, &(struct pd_curve){0}, &r->ctl), 0);
     ck_assert_int_eq(pd_channel_create(r->loop, ucx, &(struct pd_channel_config){0}, &r->channel),
                      0);
+    if (!ucx)
+        gate_open(r->channel);
     for (r->nfar = 0; r->nfar < nfar; r->nfar++) {
         r->far[r->nfar].rig = r;
         ck_assert(far_bind(&r->far[r->nfar]));

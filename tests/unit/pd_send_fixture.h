@@ -35,7 +35,8 @@ struct far;
 struct orders {
     unsigned mute;       /* bits of enum pd_type: such requests are not answered */
     unsigned hold;       /* such requests are handled at far_release */
-    bool deaf;           /* posts no receives until far_release */
+    bool hold_data;      /* the sends of all wait until far_release */
+    bool deaf;           /* posts no receives */
     int refuse;          /* errno of every AllocRequest */
     size_t refuse_above; /* with EFBIG, those of more keys */
     int64_t limit;       /* of HelloReply */
@@ -113,7 +114,8 @@ void push_free(struct push *p);
 void push_run(struct push *p); /* submit and wait */
 bool push_done(struct push *p);
 
-void rig_notify(struct rig *r); /* something has happened */
+void rig_hold_data(struct rig *r, bool hold); /* loop thread: sends wait, or go on */
+void rig_notify(struct rig *r);               /* something has happened */
 /* Runs fn(arg) on the loop thread. */
 void rig_call(struct rig *r, void (*fn)(void *arg), void *arg);
 /* Until the far end got `n` messages of the type. */
