@@ -10,9 +10,9 @@ static struct far *far = &rig.far[0];
 static void setup(void)
 {
     rig_open(&rig, 1);
-    rig.config.connect_timeout = 150 * NSEC_PER_MSEC;
+    rig.config.connect_timeout = 500 * NSEC_PER_MSEC;
     rig.config.alloc_timeout = 100 * NSEC_PER_MSEC;
-    rig.config.transfer_timeout = 300 * NSEC_PER_MSEC;
+    rig.config.transfer_timeout = 600 * NSEC_PER_MSEC;
 }
 
 static void teardown(void)
