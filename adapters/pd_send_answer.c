@@ -101,9 +101,9 @@ int send_batch_ask_commit(struct send_batch *b)
     return send_peer_ask(b->peer, &b->ask, &m);
 }
 
-static bool released(const struct send_batch *b, const struct send_key *k)
+static bool to_release(const struct send_batch *b, const struct send_key *k)
 {
-    return b->state == BATCH_ALLOC || k->error < 0;
+    return b->state == BATCH_ALLOC || (k->error < 0 && !k->released);
 }
 
 /* Nobody waits for the answer; what is lost on the way the lease gives back. */
@@ -115,9 +115,12 @@ void send_batch_release(struct send_batch *b, struct send_key *k)
 
     if (!keys)
         return;
-    for (size_t i = 0; i < b->nasked; i++)
-        if ((!k || b->asked[i] == k) && released(b, b->asked[i]))
-            keys[n++] = bytes_of(b->asked[i]->key);
+    for (size_t i = 0; i < b->nasked; i++) {
+        if ((k && b->asked[i] != k) || !to_release(b, b->asked[i]))
+            continue;
+        keys[n++] = bytes_of(b->asked[i]->key);
+        b->asked[i]->released = b->state != BATCH_ALLOC;
+    }
     if (!n)
         return;
     m.req_id = bytes_of(b->req_id);
@@ -164,7 +167,7 @@ static void take_grant(struct send_batch *b, const struct pd_message *m, const b
 static void wrong_answer(struct send_batch *b, const struct pd_message *m)
 {
     if (b->open)
-        send_peer_tell(b->peer, "gave an answer that does not fit the question", m);
+        send_peer_quote(b->peer, "gave an answer that does not fit the question", m);
     send_batch_end(b, -EPROTO);
 }
 
@@ -194,7 +197,7 @@ static void refused(struct send_batch *b, const struct pd_message *m)
     if (b->state == BATCH_ALLOC && b->n > 1 && parts_may_do(error) && !send_batch_again(b))
         return;
     if (b->open)
-        send_peer_tell(b->peer, b->state == BATCH_ALLOC ? "gives no room" : "does not publish", m);
+        send_peer_quote(b->peer, b->state == BATCH_ALLOC ? "gives no room" : "does not publish", m);
     send_batch_end(b, error);
 }
 
@@ -243,6 +246,6 @@ static void landed(struct send_ask *ask, const struct pd_message *m)
     if (some)
         send_peer_works(b->peer);
     if (failed)
-        send_peer_tell(b->peer, "could not take some keys", m);
+        send_peer_quote(b->peer, "could not take some keys", m);
     send_batch_end(b, -EPROTO);
 }

@@ -22,21 +22,26 @@ int send_peer_errno(int64_t error)
     }
 }
 
-void send_peer_tell(struct send_peer *p, const char *what, const struct pd_message *m)
+void send_peer_tell(struct send_peer *p, const char *what, const char *reason)
 {
-    char reason[128] = "no reason given";
-
     if (clock_now() - p->told < TELL_EVERY)
         return;
     p->told = clock_now();
+    log_warn("pd: %s (%s port %u) %s: %s; the stores are tried again", p->target.name,
+             p->target.host, p->target.alloc_port, what, reason);
+}
+
+void send_peer_quote(struct send_peer *p, const char *what, const struct pd_message *m)
+{
+    char reason[128] = "no reason given";
+
     if (m->reason.len) {
         size_t len = MIN(m->reason.len, sizeof(reason) - 1);
 
         memcpy(reason, m->reason.data, len);
         reason[len] = 0;
     }
-    log_warn("pd: %s (%s port %u) %s: %s; the stores are tried again", p->target.name,
-             p->target.host, p->target.alloc_port, what, reason);
+    send_peer_tell(p, what, reason);
 }
 
 /* --- questions --- */
@@ -183,7 +188,7 @@ static void init_reply(void *arg, const void *data, size_t len)
     p->refused = p->hello_error != 0;
     p->answered = true;
     if (m->error)
-        send_peer_tell(p, "refuses the handshake", m);
+        send_peer_quote(p, "refuses the handshake", m);
     pd_message_free(m);
     send_peer_go_on(p);
 }

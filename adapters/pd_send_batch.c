@@ -147,14 +147,13 @@ void send_batch_sent(struct send_batch *b)
         return;
     for (size_t i = 0; i < b->nasked; i++)
         wanted |= b->asked[i]->error == SEND_OPEN;
+    send_batch_release(b, NULL);
     if (b->state == BATCH_DATA && wanted) {
         send_batch_move(b, BATCH_COMMIT);
         ask_commit(b);
-        return;
+    } else {
+        send_batch_end(b, -EPROTO);
     }
-    if (b->state == BATCH_DRAIN)
-        send_batch_release(b, NULL);
-    send_batch_end(b, -EPROTO);
 }
 
 void send_batch_data(struct send_batch *b)
@@ -165,11 +164,10 @@ void send_batch_data(struct send_batch *b)
     for (size_t i = 0; i < b->nasked; i++) {
         struct send_key *k = b->asked[i];
         int err = k->error == SEND_OPEN ? send_key_start(k, b->peer->conn) : k->error;
-        if (err) {
+        if (err)
             send_key_settle(k, err);
-            send_batch_release(b, k);
-        }
     }
+    send_batch_release(b, NULL);
     send_batch_sent(b);
 }
 

@@ -36,6 +36,7 @@ struct send_key {
     uint32_t crc32c;
     int error; /* 0: landed; SEND_OPEN; -errno */
     bool granted, mapped, sending, cancelled;
+    bool released; /* the receiver knows that it failed */
 };
 
 enum batch_state {
@@ -89,8 +90,8 @@ void send_batch_sent(struct send_batch *b); /* a send has ended */
 void send_batch_fail(struct send_batch *b, int error);
 void send_batch_end(struct send_batch *b, int error);  /* no send is under way */
 void send_batch_lost(struct send_batch *b, int error); /* the same, and gives the room back */
-/* Tells the receiver that it need not keep the room of granted keys that have failed here. k NULL:
- * of all. */
+/* Tells the receiver, once, that it need not keep the room of granted keys that have failed here.
+ * k NULL: of all. */
 void send_batch_release(struct send_batch *b, struct send_key *k);
 
 /* --- pd_send_answer.c --- */

@@ -140,7 +140,7 @@ static void done_answer(struct send_ask *ask, const struct pd_message *m)
     if (m->type != PD_DONE_REPLY || m->error == ENOTCONN)
         return; /* the timer tries again */
     if (m->error)
-        send_peer_tell(n->peer, "cannot say that a request is ready", m);
+        send_peer_quote(n->peer, "cannot say that a request is ready", m);
     n->wanted = false;
     if (all_answered(r))
         tell_proxy(r);

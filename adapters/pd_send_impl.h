@@ -93,8 +93,9 @@ void send_peer_unask(struct send_peer *p, struct send_ask *ask); /* idempotent *
 int send_peer_hello(struct send_peer *p);                        /* as send_peer_ask */
 /* An errno that a peer gave, as it may be shown here. */
 int send_peer_errno(int64_t error);
-/* One line about a refusal, at most one a second. */
-void send_peer_tell(struct send_peer *p, const char *what, const struct pd_message *m);
+/* One line about a refusal, at most one a second; quote: with the reason that the peer gave. */
+void send_peer_tell(struct send_peer *p, const char *what, const char *reason);
+void send_peer_quote(struct send_peer *p, const char *what, const struct pd_message *m);
 
 /* --- pd_send_done.c --- */
 

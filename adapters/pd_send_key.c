@@ -61,8 +61,13 @@ static int map(struct send_key *k)
 
 int send_key_prepare(struct send_key *k)
 {
+    struct send_peer *p = k->batch->peer;
     int err;
 
+    if (k->buf->size > p->limit) {
+        send_peer_tell(p, "cannot take a key", "it is larger than its buffer_size");
+        return -EFBIG;
+    }
     if (k->buf->stable) {
         k->crc32c = k->buf->crc32c;
         return 0;
@@ -97,7 +102,7 @@ static void ended(struct pd_transfer *t, int error)
         return; /* who closes the connection has the outcome */
     if (error)
         send_key_settle(k, error);
-    if (b->state == BATCH_DATA && k->error != SEND_OPEN)
+    if (b->state == BATCH_DATA && k->cancelled)
         send_batch_release(b, k);
     send_batch_sent(b);
 }

@@ -123,6 +123,20 @@ START_TEST(a_request_keeps_to_the_limit)
 }
 END_TEST
 
+START_TEST(a_key_above_the_limit_fails_alone)
+{
+    struct push *p = push_new(&rig, 3, 1000, "");
+
+    far_order(&rig.far[0], (struct orders){.limit = 5000});
+    push_set(p, 1, 6000);
+    push_run(p);
+    ck_assert_int_eq(p->errors[0], 0);
+    ck_assert_int_eq(p->errors[1], -EFBIG);
+    ck_assert_int_eq(p->errors[2], 0);
+    push_free(p);
+}
+END_TEST
+
 START_TEST(what_is_refused_together_is_asked_for_in_parts)
 {
     struct push *p = push_new(&rig, 9, 1000, "");
@@ -238,6 +252,7 @@ int main(void)
     tcase_add_test(tc, batches_overlap);
     tcase_add_test(tc, a_task_larger_than_a_batch_is_several);
     tcase_add_test(tc, a_request_keeps_to_the_limit);
+    tcase_add_test(tc, a_key_above_the_limit_fails_alone);
     tcase_add_test(tc, what_is_refused_together_is_asked_for_in_parts);
     tcase_add_test(tc, the_last_of_duplicates_goes);
     tcase_add_test(tc, unstable_buffers_are_summed_up_here);
