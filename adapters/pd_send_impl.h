@@ -80,7 +80,8 @@ void send_peer_pump(struct send_peer *p); /* begins what may begin */
 void send_peer_pump_in(struct send_peer *p, uint64_t ns);
 void send_peer_go_on(struct send_peer *p);           /* the handshake, from the timer */
 void send_peer_lost(struct send_peer *p, int error); /* fences, and connects again */
-/* A step that began at `since` had no answer: the peer is down, unless it said other things. */
+/* A step that began at `since` had no answer: the peer is down, unless it said other things or data
+ * is under way. */
 void send_peer_silent(struct send_peer *p, uint64_t since);
 void send_peer_works(struct send_peer *p); /* something landed there */
 

@@ -114,9 +114,22 @@ void send_peer_lost(struct send_peer *p, int error)
     fail_active(p, error);
 }
 
+/* Data under way has a deadline of its own. */
+static bool is_sending(const struct send_peer *p)
+{
+    const struct list *node;
+
+    list_for_each(node, &p->active)
+    {
+        if (list_entry(node, struct send_batch, link)->sending)
+            return true;
+    }
+    return false;
+}
+
 void send_peer_silent(struct send_peer *p, uint64_t since)
 {
-    if (p->state == PEER_UP && p->heard < since)
+    if (p->state == PEER_UP && p->heard < since && !is_sending(p))
         go_down(p, -ETIMEDOUT);
 }
 

@@ -206,6 +206,29 @@ START_TEST(all_keys_cancelled)
 }
 END_TEST
 
+START_TEST(a_slow_transfer_is_not_taken_for_silence)
+{
+    struct push *slow = push_new(&rig, 1, 100000, "slow/"), *p = push_new(&rig, 1, 100, "");
+    char state[16];
+
+    rig.config.connect_timeout = 500 * NSEC_PER_MSEC;
+    rig.config.alloc_timeout = 100 * NSEC_PER_MSEC;
+    far_order(far, (struct orders){.hold_data = true});
+    rig_start(&rig);
+    push_submit(slow);
+    rig_wait_state(&rig, BATCH_DATA);
+    far_order(far, (struct orders){.hold_data = true, .mute = BIT(PD_ALLOC_REQUEST)});
+    push_run(p);
+    check_all(p, -ETIMEDOUT);
+    ck_assert_str_eq(peer_state(&rig, "127.0.0.1", state), "up");
+    far_release(far);
+    push_wait(slow);
+    check_all(slow, 0);
+    push_free(slow);
+    push_free(p);
+}
+END_TEST
+
 START_TEST(data_that_was_not_taken_fails)
 {
     struct push *p = push_new(&rig, 2, 1000, "");
@@ -293,6 +316,7 @@ int main(void)
     tcase_add_loop_test(tc, destroy_ends_what_is_under_way, 0, ARRAY_SIZE(phases));
     tcase_add_loop_test(tc, a_cancelled_key_ends_alone, 0, ARRAY_SIZE(phases));
     tcase_add_loop_test(tc, all_keys_cancelled, 0, ARRAY_SIZE(phases));
+    tcase_add_test(tc, a_slow_transfer_is_not_taken_for_silence);
     tcase_add_test(tc, nobody_there_at_first);
     tcase_add_test(tc, many_restarts_under_load);
     suite_add_tcase(s, tc);
