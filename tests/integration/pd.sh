@@ -32,7 +32,7 @@ end() {
 }
 trap 'end; l2_cleanup' EXIT
 wait_for 10 test -s proxy.out
-told() { sed 1d proxy.out | grep -c "'req_id', '$1'" || true; }
+told() { sed 1d proxy.out | grep -q "'req_id', '$1'"; }
 
 # status FILE EXPRESSION: a part of a JSON file.
 json() { "$PYTHON" -c 'import json, sys; s = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"; }
@@ -113,7 +113,7 @@ assert_eq "$(attr "$D/first/d0/k000" user.l2fs.tiers)" l1 "where a key is that c
 
 say "the request is ready, and the proxy was told once"
 timeout 30 cat "$D/.l2fs/ready/first" >/dev/null || fail ".l2fs/ready/first does not open"
-wait_for 30 test "$(told first)" = 1
+wait_for 30 told first
 assert_eq "$(sed 1d proxy.out)" "[('req_id', 'first'), ('type', 'ProxyNotif')]"
 
 say "a second request over the same connection; new bytes replace old ones"
@@ -134,6 +134,22 @@ say "both are healthy, and say with whom they talk"
 [ "$(json "$P/.l2fs/adapters/pd/status" 's["role"]')" = sender ] || fail "the role of the sender"
 
 assert_eq "$(cat "$P/.l2fs/peers/127.0.0.1/state")" up "the peer of the sender"
+
+say "both come and go while a mount runs"
+l2_mount null: "$WORK/d2" -o l1=64M
+l2_mount null: "$WORK/p2" -o l1=64M
+add() { setfattr -n user.l2fs.adapter_add -v "{\"type\": \"pd\", \"peer_host\": \"127.0.0.1\", $2}" "$1/.l2fs/adapters"; }
+port() { json "$WORK/d2/.l2fs/adapters/pd.1/status" "s[\"$1\"][0]"; }
+add "$WORK/d2" '"role": "receiver", "peer_init_port": 0, "peer_alloc_port": 0'
+add "$WORK/p2" "\"role\": \"sender\", \"peer_init_port\": $(port init_ports), \"peer_alloc_port\": $(port alloc_ports)"
+echo added >"$WORK/p2/key"
+sync "$WORK/p2/key"
+assert_eq "$(cat "$WORK/d2/key")" added "a key pushed by a tier that was added"
+for dir in "$WORK/p2" "$WORK/d2"; do
+    setfattr -n user.l2fs.adapter_remove -v pd.1 "$dir/.l2fs/adapters"
+    assert_eq "$(ls "$dir/.l2fs/adapters")" null
+done
+assert_eq "$(cat "$WORK/d2/key")" added "a key that came stays when its tier goes"
 
 say "an unmount sends what is left"
 head -c 20M /dev/urandom >"$WORK/last"
