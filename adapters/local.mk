@@ -87,6 +87,8 @@ pd_sources = \
 	adapters/pd_send_impl.h \
 	adapters/pd_send_key.c \
 	adapters/pd_send_peer.c \
+	adapters/pd_transport.c \
+	adapters/pd_transport.h \
 	adapters/ucx.c \
 	adapters/ucx_context.c \
 	adapters/ucx_context.h

@@ -12,6 +12,7 @@
 #include "log.h"
 #include "mailbox.h"
 #include "pd_send.h"
+#include "pd_transport.h"
 #include "pin.h"
 #include "registry.h"
 
@@ -374,31 +375,6 @@ static int check_machine(const struct pd *pd)
     return 0;
 }
 
-/* To bring bytes into a GPU's memory UCX needs a transport of its own. */
-static void add_cuda(struct text *tls)
-{
-    if (tls->len && tls->data[0] != '^' && !strstr(tls->data, "cuda"))
-        text_puts(tls, ",cuda_copy");
-}
-
-static int create_channel(struct pd *pd)
-{
-    struct pd_channel_config c = {.devices = pd->cfg->ucx_devices,
-                                  .cuda = pd->cfg->buffer_device == PD_CUDA};
-    struct text tls = {0};
-    int err = pd_config_tls(pd->cfg, &tls);
-
-    if (c.cuda)
-        add_cuda(&tls);
-    c.tls = tls.data;
-    if (!err && tls.failed)
-        err = -ENOMEM;
-    if (!err)
-        err = pd_channel_create(pd->loop, pd->cfg->transport != PD_MOCK_MEMORY, &c, &pd->channel);
-    text_fini(&tls);
-    return err;
-}
-
 static int create_role(struct pd *pd)
 {
     const struct pd_config *c = pd->cfg;
@@ -410,7 +386,7 @@ static int create_role(struct pd *pd)
     int err = pd_ctl_create(pd->loop, &curve, &pd->ctl);
 
     if (!err)
-        err = create_channel(pd);
+        err = pd_transport_create(c, pd->loop, &pd->channel);
     env.ctl = pd->ctl;
     env.channel = pd->channel;
     if (!err && c->role == PD_RECEIVER)

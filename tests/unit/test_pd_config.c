@@ -1,6 +1,7 @@
 /* test_pd_config.c - the settings of the pd adapter: what is read, refused, filled in, and where a
  * key goes. The eight tests of LMCache's plan are here by name. */
 #include "pd_config.h"
+#include "pd_transport.h"
 #include "spec.h"
 #include "suite.h"
 
@@ -493,6 +494,24 @@ START_TEST(keys_find_their_receiver)
 }
 END_TEST
 
+START_TEST(one_address_is_one_device)
+{
+    static const char *const none[] = {"*", "203.0.113.77"};
+    static const char *const loopback[] = {"127.0.0.1", "localhost"};
+    struct text device = {0};
+
+    for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
+        ck_assert_int_eq(pd_transport_device(none[i], &device), 0);
+        ck_assert_uint_eq(device.len, 0);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(loopback); i++) {
+        ck_assert_int_eq(pd_transport_device(loopback[i], &device), 0);
+        ck_assert_str_eq(device.data, "lo");
+        text_fini(&device);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("pd_config");
@@ -506,7 +525,8 @@ int main(void)
     suite_add(s, "factory", TESTS(eviction_and_persist_are_parsed, effective_config_is_a_spec));
     suite_add(s, "meaning",
               TESTS(refuses_too_many_ranks, one_number_is_a_list_of_one, names_of_the_channel,
-                    transports_for_ucx, rank_chooses_the_ports, keys_find_their_receiver));
+                    transports_for_ucx, one_address_is_one_device, rank_chooses_the_ports,
+                    keys_find_their_receiver));
     tcase_add_loop_test(tc, refuses, 0, REFUSES);
     tcase_add_loop_test(tc, refuses_ports, 0, REFUSES_PORTS);
     tcase_add_loop_test(tc, refuses_peers, 0, REFUSES_PEERS);
