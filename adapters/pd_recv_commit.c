@@ -223,27 +223,43 @@ static void cancel(struct recv_alloc *a, const struct pd_bytes *keys, size_t n)
     }
 }
 
-void recv_alloc_cancel(const struct recv_request *req)
+/* False: no memory. `*twin`: the request has the number of one that it cancelled. */
+static bool cancel_all(const struct recv_request *req, bool *twin)
 {
     struct recv_peer *p = recv_peer_find(req->rank, req->m->sender);
     AUTO_FREE struct pd_bytes *keys = recv_sorted(&req->m->keys);
-    struct pd_message reply = {.type = PD_ALLOC_RESPONSE, .async = true};
     struct list *node, *next;
 
-    if (!keys) {
-        recv_refuse(&req->origin, PD_ALLOC_RESPONSE, -ENOMEM, "out of memory");
+    if (!keys)
+        return false;
+    if (!p)
+        return true;
+    list_for_each_safe(node, next, &p->allocs)
+    {
+        struct recv_alloc *a = list_entry(node, struct recv_alloc, link);
+
+        if (a->phase == ALLOC_ENDED || !meant(a, req->m))
+            continue;
+        *twin |= a->asked.seq == req->m->seq;
+        cancel(a, keys, req->m->keys.n);
+    }
+    return true;
+}
+
+/* An AllocResponse with the number of a request that waits would be taken for its answer. */
+void recv_alloc_cancel(const struct recv_request *req)
+{
+    struct pd_message reply = {.type = PD_ALLOC_RESPONSE, .async = true};
+    struct recv_origin to = req->origin;
+    bool twin = false;
+
+    if (!cancel_all(req, &twin)) {
+        recv_refuse(&to, PD_ALLOC_RESPONSE, -ENOMEM, "out of memory");
         return;
     }
-    if (p) {
-        list_for_each_safe(node, next, &p->allocs)
-        {
-            struct recv_alloc *a = list_entry(node, struct recv_alloc, link);
-
-            if (meant(a, req->m) && a->phase != ALLOC_ENDED)
-                cancel(a, keys, req->m->keys.n);
-        }
-    }
-    recv_answer(&req->origin, &reply);
+    if (twin)
+        to.seq = 0;
+    recv_answer(&to, &reply);
 }
 
 void recv_alloc_sweep(struct pd_recv *r, uint64_t now)

@@ -115,6 +115,24 @@ tests_unit_test_pd_curve_SOURCES = tests/unit/test_pd_curve.c tests/unit/ctl_fix
 tests_unit_test_pd_proxy_SOURCES = tests/unit/test_pd_proxy.c tests/unit/ctl_fixture.c tests/unit/ctl_fixture.h
 endif
 
+if HAVE_PD
+unit_tests += \
+	tests/unit/test_pd_recv \
+	tests/unit/test_pd_recv_faults \
+	tests/unit/test_pd_recv_foreign \
+	tests/unit/test_pd_recv_room
+recv_fixture = \
+	tests/unit/channel_fixture.c \
+	tests/unit/channel_fixture.h \
+	tests/unit/recv_fixture.c \
+	tests/unit/recv_fixture.h \
+	tests/unit/recv_sender.c
+tests_unit_test_pd_recv_SOURCES = tests/unit/test_pd_recv.c $(recv_fixture)
+tests_unit_test_pd_recv_faults_SOURCES = tests/unit/test_pd_recv_faults.c $(recv_fixture)
+tests_unit_test_pd_recv_foreign_SOURCES = tests/unit/test_pd_recv_foreign.c $(recv_fixture)
+tests_unit_test_pd_recv_room_SOURCES = tests/unit/test_pd_recv_room.c $(recv_fixture)
+endif
+
 # Code that tests share (tests/lib/*.c and .h).
 testlib_sources = \
 	tests/lib/core_rig.c \
