@@ -120,7 +120,8 @@ unit_tests += \
 	tests/unit/test_pd_recv \
 	tests/unit/test_pd_recv_faults \
 	tests/unit/test_pd_recv_foreign \
-	tests/unit/test_pd_recv_room
+	tests/unit/test_pd_recv_room \
+	tests/unit/test_pd_recv_storm
 recv_fixture = \
 	tests/unit/channel_fixture.c \
 	tests/unit/channel_fixture.h \
@@ -131,6 +132,7 @@ tests_unit_test_pd_recv_SOURCES = tests/unit/test_pd_recv.c $(recv_fixture)
 tests_unit_test_pd_recv_faults_SOURCES = tests/unit/test_pd_recv_faults.c $(recv_fixture)
 tests_unit_test_pd_recv_foreign_SOURCES = tests/unit/test_pd_recv_foreign.c $(recv_fixture)
 tests_unit_test_pd_recv_room_SOURCES = tests/unit/test_pd_recv_room.c $(recv_fixture)
+tests_unit_test_pd_recv_storm_SOURCES = tests/unit/test_pd_recv_storm.c $(recv_fixture)
 endif
 
 # Code that tests share (tests/lib/*.c and .h).

@@ -108,6 +108,7 @@ static int publish(struct arrivals *a, const struct arrival *what, uint64_t id)
                          .crc32c = what->crc32c,
                          .attr = what->attr};
     staging_drop(o->staging, id);
+    ck_assert_uint_eq(checksum(0, e->data, e->size), e->crc32c);
     list_push_back(&o->all, &e->link);
     o->published++;
     pthread_cond_broadcast(&o->changed);

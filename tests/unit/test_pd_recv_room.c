@@ -262,7 +262,7 @@ START_TEST(a_lease_ends_amid_a_transfer)
     sem_init(&go, 0, 0);
     recv_rig_close(&g);
     recv_rig_prepare(&g, 1, true);
-    g.config.lease = 500 * NSEC_PER_MSEC;
+    g.config.lease = 2 * NSEC_PER_SEC;
     start();
     parcel_init(&p, "p", 1, (const uint64_t[]){48 * MIB}, 1);
     parcel_init(&q, "q", 1, four_mib, 1);
@@ -363,7 +363,7 @@ START_TEST(cancel_of_who_waits)
 
     start();
     parcel_init(&a, "a", 1, two_keys, 2);
-    parcel_init(&b, "b", 2, two_keys, 2);
+    parcel_init(&b, "b", 2, (const uint64_t[]){MIB, 6 * MIB}, 2); /* the second alone has no room */
     parcel_ask(&a, &s);
     seq = post(&b, &other);
     recv_rig_expect(&g, "waiting", 1);
