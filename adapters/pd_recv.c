@@ -5,6 +5,7 @@
  * given back never leads to another's turn from within: a letter does.
  */
 #include <assert.h>
+#include <inttypes.h>
 #include <sys/random.h>
 
 #include "bitmap.h"
@@ -13,6 +14,7 @@
 #include "pd_recv_parts.h"
 
 #define SWEEP (5 * NSEC_PER_SEC)
+#define LINES_A_SECOND 50
 
 /* --- answers --- */
 
@@ -44,6 +46,32 @@ void recv_refuse(const struct recv_origin *to, enum pd_type type, int error, con
         m.remote_indexes = (struct pd_ints){&none, 1};
     }
     recv_answer(to, &m);
+}
+
+void recv_warn(struct pd_recv *r, const char *fmt, ...)
+{
+    uint64_t now = clock_now();
+    struct text line = {0};
+    va_list ap;
+
+    if (now - r->said_since >= NSEC_PER_SEC) {
+        if (r->unsaid)
+            log_warn("%s: %" PRIu64 " more lines about senders were left out",
+                     r->env.adapter->instance, r->unsaid);
+        r->said_since = now;
+        r->said = r->unsaid = 0;
+    }
+    if (r->said >= LINES_A_SECOND) {
+        r->unsaid++;
+        return;
+    }
+    r->said++;
+    va_start(ap, fmt);
+    text_vprintf(&line, fmt, ap);
+    va_end(ap);
+    if (line.data)
+        log_warn("%s: %s", r->env.adapter->instance, line.data);
+    text_fini(&line);
 }
 
 /* --- requests --- */

@@ -9,7 +9,6 @@
 
 #include "clock.h"
 #include "key.h"
-#include "log.h"
 #include "pd_recv_parts.h"
 
 #define ENDED_MAX 4096 /* outcomes kept */
@@ -205,8 +204,7 @@ static void refuse(struct recv_alloc *a, int error)
     snprintf(reason, sizeof(reason), "%s: %s", key, why(error));
     if (error != -ESHUTDOWN && error != -ENOTCONN) {
         r->counts.refused++;
-        log_warn("%s: a request of %s for %zu keys is refused: %s", r->env.adapter->instance,
-                 a->name, a->n, reason);
+        recv_warn(r, "a request of %s for %zu keys is refused: %s", a->name, a->n, reason);
     }
     recv_refuse(&a->asked, PD_ALLOC_RESPONSE, error, reason);
     for (size_t i = 0; i < a->n; i++) {

@@ -5,7 +5,6 @@
  * outcome may ask again: outcomes are kept for a while.
  */
 #include "clock.h"
-#include "log.h"
 #include "pd_recv_parts.h"
 
 #define FENCE NSEC_PER_SEC       /* a cancelled receive has so long to end */
@@ -47,8 +46,8 @@ static void fence(struct loop_timer *t)
     for (size_t i = 0; i < a->n; i++) {
         if (a->items[i].state != ITEM_POSTED)
             continue;
-        log_warn("%s: %s: %s still sends it: its connection is closed",
-                 a->recv->env.adapter->instance, a->items[i].what.key, a->name);
+        recv_warn(a->recv, "%s: %s still sends it: its connection is closed", a->items[i].what.key,
+                  a->name);
         recv_peer_disconnect(a->peer); /* may have freed the items */
         return;
     }
@@ -65,8 +64,7 @@ void recv_alloc_end(struct recv_alloc *a)
         reply_outcome(a, &to);
     a->timer.expired = fence;
     if (loop_timer_arm(a->recv->env.loop, &a->timer, clock_deadline(FENCE)))
-        log_warn("%s: out of memory: what %s still sends is waited for",
-                 a->recv->env.adapter->instance, a->name);
+        recv_warn(a->recv, "out of memory: what %s still sends is waited for", a->name);
 }
 
 void recv_alloc_give_up(struct recv_alloc *a, int error)
@@ -85,9 +83,8 @@ static void lease_ended(struct loop_timer *t)
 {
     struct recv_alloc *a = container_of(t, struct recv_alloc, timer);
 
-    log_warn("%s: %zu keys of %s from %s on were not %s in time: their room is taken back",
-             a->recv->env.adapter->instance, a->unsettled, a->name, a->items[0].what.key,
-             a->commit ? "sent" : "committed");
+    recv_warn(a->recv, "%zu keys of %s from %s on were not %s in time: their room is taken back",
+              a->unsettled, a->name, a->items[0].what.key, a->commit ? "sent" : "committed");
     a->busy++;
     for (size_t i = 0; i < a->n; i++) {
         if (!a->commit || a->items[i].state == ITEM_POSTED)
@@ -150,10 +147,10 @@ void recv_alloc_checked(struct recv_alloc *a, struct recv_item *it)
     if (a->recv->stopping) {
         recv_item_give_up(it, -ESHUTDOWN);
     } else if (a->commit && it->sum != it->what.crc32c) {
-        log_warn(
-            "%s: %s: bytes from %s do not have the crc32c that it says: not taken; look at the "
-            "network and the memory of both machines",
-            a->recv->env.adapter->instance, it->what.key, a->name);
+        recv_warn(a->recv,
+                  "%s: bytes from %s do not have the crc32c that it says: not taken; look at the "
+                  "network and the memory of both machines",
+                  it->what.key, a->name);
         recv_item_give_up(it, -EBADMSG);
     } else if (a->commit) {
         recv_item_publish(it);

@@ -8,7 +8,6 @@
  */
 #include "bitmap.h"
 #include "clock.h"
-#include "log.h"
 #include "pd_recv_parts.h"
 
 struct recv_page {
@@ -97,9 +96,10 @@ static void lease_ended(struct loop_timer *t)
     struct pd_recv *r = f->waiter.rank->recv;
 
     r->counts.expired += f->held;
-    log_warn("%s: %zu pages of request %s are taken back: they were neither read nor cancelled in "
-             "time",
-             r->env.adapter->instance, f->held, f->req_id);
+    recv_warn(r,
+              "%zu pages of request %s are taken back: they were neither read nor cancelled in "
+              "time",
+              f->held, f->req_id);
     destroy(f);
 }
 

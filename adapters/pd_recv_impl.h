@@ -143,6 +143,7 @@ struct pd_recv {
         atomic_bool stop;
     } lander;
     struct recv_counts counts;
+    uint64_t said_since, said, unsaid; /* lines of the log that peers caused */
     struct metric *keys, *bytes, *failures, *used;
     bool stopping;
 };

@@ -11,7 +11,6 @@
 #include <sys/random.h>
 
 #include "checksum.h"
-#include "log.h"
 #include "pd_recv_parts.h"
 #include "pin.h"
 
@@ -292,8 +291,8 @@ static void log_failed(const struct recv_item *it, int error)
     const struct recv_alloc *a = it->alloc;
 
     if (error != -ESHUTDOWN)
-        log_warn("%s: %s of %s does not land: %s; the sender is told",
-                 a->recv->env.adapter->instance, it->what.key, a->name, strerror(-error));
+        recv_warn(a->recv, "%s of %s does not land: %s; the sender is told", it->what.key, a->name,
+                  strerror(-error));
 }
 
 static void back_from_check(struct letter *letter)

@@ -12,6 +12,8 @@
 void recv_answer(const struct recv_origin *to, struct pd_message *m);
 /* Answers with an error: a reply of this type with error and reason (constant). */
 void recv_refuse(const struct recv_origin *to, enum pd_type type, int error, const char *reason);
+/* A line of the log, for what peers do; so many a second at most, the others are counted. */
+void recv_warn(struct pd_recv *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Room may have come: who waits is tried, soon. Any thread. */
 void recv_wake(struct pd_recv *r);
 /* Takes memory for a request. false: too much is taken. */

@@ -8,7 +8,6 @@
 
 #include "checksum.h"
 #include "clock.h"
-#include "log.h"
 #include "pd_recv_parts.h"
 
 #define IDLE_KEEP (60 * NSEC_PER_SEC) /* one without connection is remembered for */
@@ -66,8 +65,8 @@ static void failed(void *arg, int error)
 {
     struct recv_peer *p = arg;
 
-    log_warn("%s: the connection of %s is gone: %s; it may come back",
-             p->rank->recv->env.adapter->instance, p->name, strerror(-error));
+    recv_warn(p->rank->recv, "the connection of %s is gone: %s; it may come back", p->name,
+              strerror(-error));
     recv_peer_disconnect(p);
 }
 
@@ -197,7 +196,7 @@ void recv_peer_hello(const struct recv_request *req)
     int err = hello(req->rank, m, &p);
 
     if (err) {
-        log_warn("%s: a sender is refused: %s", r->env.adapter->instance, why(err));
+        recv_warn(r, "a sender is refused: %s", why(err));
         recv_refuse(&req->origin, PD_HELLO_REPLY, err, why(err));
         return;
     }

@@ -1,7 +1,6 @@
 /* pd_recv_ready.c - which ranks have said that a request is all here; when the last has, the mount
  * is told, once. */
 #include "clock.h"
-#include "log.h"
 #include "pd_recv_parts.h"
 
 #define REQUESTS_MAX 65536
@@ -35,9 +34,10 @@ static struct recv_ready *find(struct pd_recv *r, struct pd_bytes id, uint64_t h
 static void forget(struct pd_recv *r, struct recv_ready *e)
 {
     if (!e->told && !r->stopping)
-        log_warn("%s: request %s did not become ready: not every rank said that it is done; "
-                 "its files are there",
-                 r->env.adapter->instance, e->req_id);
+        recv_warn(r,
+                  "request %s did not become ready: not every rank said that it is done; "
+                  "its files are there",
+                  e->req_id);
     hash_remove(&r->ready, &e->node);
     list_remove(&e->link);
     free(e);

@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "pd_recv_impl.h"
+#include "staging.h"
 #include "suite.h"
 
 static struct recv_rig g;
@@ -223,6 +225,51 @@ START_TEST(too_many_senders)
 }
 END_TEST
 
+/* A tmpfs smaller than what L1 promises: found when the file is made, not amid the transfer. */
+START_TEST(no_space_for_the_file)
+{
+    struct staging_config cfg = {.dir = g.dir, .own_mount = true, .size = 2 * MIB};
+    struct parcel p, q;
+
+    staging_close(g.objects.staging, false);
+    g.objects.staging = NULL;
+    if (staging_open(&cfg, &g.objects.staging)) { /* only root mounts */
+        cfg.own_mount = false;
+        ck_assert_int_eq(staging_open(&cfg, &g.objects.staging), 0);
+        recv_rig_close(&g);
+        return;
+    }
+    g.env.staging = g.objects.staging;
+    start();
+    parcel_init(&p, "p", 1, (const uint64_t[]){5, 3 * MIB}, 2);
+    parcel_init(&q, "q", 1, (const uint64_t[]){5, MIB}, 2);
+    parcel_ask(&p, &s);
+    ck_assert_int_eq(p.error, ENOSPC);
+    parcel_land(&q, &s);
+    parcel_fini(&p);
+    parcel_fini(&q);
+    finish();
+}
+END_TEST
+
+START_TEST(a_flood_does_not_flood_the_log)
+{
+    struct pd_message m = {
+        .type = PD_HELLO, .version = PD_VERSION + 1, .sender = {"host", 4}, .address = {"a", 1}};
+
+    start();
+    for (int i = 0; i < 200; i++) {
+        struct answer *a = sender_ask(&s, &m);
+
+        ck_assert_int_eq(a->m->error, EPROTO);
+        answer_free(a);
+        m.seq = 0;
+    }
+    ck_assert_uint_gt(g.recv->unsaid, 0);
+    finish();
+}
+END_TEST
+
 /* --- the end, in every phase --- */
 
 START_TEST(ends_while_one_waits_for_room)
@@ -364,6 +411,8 @@ int main(void)
     tcase_add_loop_test(tc, a_hello_that_cannot_be, 0, ARRAY_SIZE(hellos));
     tcase_add_test(tc, who_said_no_hello);
     tcase_add_test(tc, too_many_senders);
+    tcase_add_test(tc, no_space_for_the_file);
+    tcase_add_test(tc, a_flood_does_not_flood_the_log);
     tcase_add_test(tc, ends_while_one_waits_for_room);
     tcase_add_test(tc, ends_while_files_are_made);
     tcase_add_test(tc, ends_while_a_commit_waits_for_data);
