@@ -15,7 +15,7 @@ static struct recv_rig g;
 struct actor {
     pthread_t thread;
     struct sender s;
-    char name[16];
+    char name[32];
     unsigned seed;
     uint64_t until;
     unsigned landed;
