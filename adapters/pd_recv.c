@@ -63,6 +63,7 @@ void recv_warn(struct pd_recv *r, const char *fmt, ...)
     }
     if (r->said >= LINES_A_SECOND) {
         r->unsaid++;
+        r->left_out++;
         return;
     }
     r->said++;

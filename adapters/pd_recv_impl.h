@@ -143,7 +143,7 @@ struct pd_recv {
         atomic_bool stop;
     } lander;
     struct recv_counts counts;
-    uint64_t said_since, said, unsaid; /* lines of the log that peers caused */
+    uint64_t said_since, said, unsaid, left_out; /* lines of the log */
     struct metric *keys, *bytes, *failures, *used;
     bool stopping;
 };

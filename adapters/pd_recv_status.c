@@ -105,6 +105,7 @@ void pd_recv_status(struct pd_recv *r, json_t *status)
     add(status, "refused_requests", c->refused);
     add(status, "foreign_requests", c->foreign);
     add(status, "garbage", c->garbage);
+    add(status, "log_lines_left_out", r->left_out);
 }
 
 static uint64_t inflight(const struct recv_peer *p)

@@ -1,6 +1,6 @@
 /* ucx.c - the channel over UCX: tag-matched messages, a worker and an endpoint per connection.
  *
- * One context per channel. A worker of its own is what makes close a fence: when it is destroyed no
+ * One context per channel at a time. A worker of its own is what makes close a fence: when it is destroyed no
  * socket or queue of this connection is left that could touch a buffer. All workers are driven by one
  * loop hook, which looks at those alone that have something to do (`busy`): it progresses them until
  * nothing has moved for a moment, then waits for their event fds, a millisecond at most while anything
@@ -28,7 +28,7 @@
 
 struct ucx_channel {
     struct pd_channel base;
-    ucp_context_h context;
+    struct ucx_context *context;
     ucs_memory_type_t received_into;
     struct loop_hook hook;
     struct list busy;     /* struct ucx_conn */
@@ -38,8 +38,9 @@ struct ucx_channel {
 
 struct ucx_conn {
     struct pd_conn base;
-    struct list busy; /* ucx_channel.busy: is progressed before every wait */
-    struct list lost; /* ucx_channel.lost */
+    struct list busy;            /* ucx_channel.busy: is progressed before every wait */
+    struct list lost;            /* ucx_channel.lost */
+    struct ucx_context *context; /* of the worker */
     ucp_worker_h worker;
     ucp_ep_h ep; /* NULL: not connected */
     struct loop_fd event;
@@ -305,11 +306,15 @@ static int add_event(struct ucx_conn *c)
     return rc ? rc : loop_add(c->base.channel->loop, &c->event, EPOLLIN);
 }
 
+static void destroy_worker(struct ucx_conn *c)
+{
+    ucp_worker_destroy(c->worker);
+    ucx_context_put(c->context);
+}
+
 static int ucx_open(struct pd_channel *channel, struct pd_conn **out)
 {
     struct ucx_channel *ch = container_of(channel, struct ucx_channel, base);
-    ucp_worker_params_t params = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
-                                  .thread_mode = UCS_THREAD_MODE_SINGLE};
     struct ucx_conn *c = calloc(1, sizeof *c);
     int rc;
 
@@ -319,7 +324,7 @@ static int ucx_open(struct pd_channel *channel, struct pd_conn **out)
     list_init(&c->busy);
     list_init(&c->lost);
     list_init(&c->transfers);
-    rc = ucx_errno(ucp_worker_create(ch->context, &params, &c->worker));
+    rc = ucx_worker_create(&ch->context, &c->worker, &c->context);
     if (rc)
         goto fail_free;
     rc = seal_address(c);
@@ -334,7 +339,7 @@ static int ucx_open(struct pd_channel *channel, struct pd_conn **out)
 fail_address:
     free(c->base.address);
 fail_worker:
-    ucp_worker_destroy(c->worker);
+    destroy_worker(c);
 fail_free:
     free(c);
     return rc;
@@ -418,7 +423,7 @@ static void ucx_close(struct pd_conn *conn)
 
     loop_remove(conn->channel->loop, &c->event);
     end_requests(c);
-    ucp_worker_destroy(c->worker);
+    destroy_worker(c);
     list_init(&left);
     list_splice(&left, &c->transfers);
     list_for_each_safe(node, next, &channel_of(c)->finished)
@@ -442,7 +447,7 @@ static void ucx_destroy(struct pd_channel *channel)
     struct ucx_channel *ch = container_of(channel, struct ucx_channel, base);
 
     loop_remove_hook(channel->loop, &ch->hook);
-    ucx_context_destroy(ch->context);
+    ucx_context_put(ch->context);
     free(ch);
 }
 

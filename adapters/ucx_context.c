@@ -133,11 +133,37 @@ static int check_cuda(ucp_context_h context)
     return -ENODEV;
 }
 
-int ucx_context_create(const struct pd_channel_config *cfg, ucp_context_h *out)
+static void free_context(struct ucx_context *c)
 {
+    free((char *)c->cfg.tls);
+    free((char *)c->cfg.devices);
+    free(c);
+}
+
+static struct ucx_context *new_context(const struct pd_channel_config *cfg)
+{
+    struct ucx_context *c = calloc(1, sizeof *c);
+
+    if (!c)
+        return NULL;
+    c->users = 1;
+    c->cfg = *cfg;
+    c->cfg.tls = cfg->tls ? strdup(cfg->tls) : NULL;
+    c->cfg.devices = cfg->devices ? strdup(cfg->devices) : NULL;
+    if (!cfg->tls == !c->cfg.tls && !cfg->devices == !c->cfg.devices)
+        return c;
+    free_context(c);
+    return NULL;
+}
+
+int ucx_context_create(const struct pd_channel_config *cfg, struct ucx_context **out)
+{
+    struct ucx_context *c = new_context(cfg);
     ucp_config_t *config;
     int rc;
 
+    if (!c)
+        return -ENOMEM;
     ucs_log_push_handler(log_message);
     rc = ucx_errno(ucp_config_read(NULL, NULL, &config));
     if (rc) {
@@ -146,21 +172,55 @@ int ucx_context_create(const struct pd_channel_config *cfg, ucp_context_h *out)
     }
     rc = configure(config, cfg->tls, cfg->devices);
     if (rc == 0)
-        rc = init(config, cfg->tls, cfg->devices, out);
+        rc = init(config, cfg->tls, cfg->devices, &c->ucp);
     ucp_config_release(config);
-    if (rc == 0 && cfg->cuda && (rc = check_cuda(*out)))
-        ucp_cleanup(*out);
-    if (rc == 0)
+    if (rc == 0 && cfg->cuda && (rc = check_cuda(c->ucp)))
+        ucp_cleanup(c->ucp);
+    if (rc == 0) {
+        *out = c;
         return 0;
+    }
 fail:
     ucs_log_pop_handler();
+    free_context(c);
     return rc;
 }
 
-void ucx_context_destroy(ucp_context_h context)
+void ucx_context_put(struct ucx_context *c)
 {
-    ucp_cleanup(context);
+    if (--c->users)
+        return;
+    ucp_cleanup(c->ucp);
     ucs_log_pop_handler();
+    free_context(c);
+}
+
+static int create_worker(struct ucx_context *c, ucp_worker_h *out, struct ucx_context **of)
+{
+    ucp_worker_params_t params = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
+                                  .thread_mode = UCS_THREAD_MODE_SINGLE};
+    int rc = ucx_errno(ucp_worker_create(c->ucp, &params, out));
+
+    if (rc)
+        return rc;
+    c->users++;
+    *of = c;
+    return 0;
+}
+
+int ucx_worker_create(struct ucx_context **context, ucp_worker_h *out, struct ucx_context **of)
+{
+    struct ucx_context *fresh;
+    int rc = create_worker(*context, out, of);
+
+    if (rc != -ENODEV)
+        return rc;
+    rc = ucx_context_create(&(*context)->cfg, &fresh);
+    if (rc)
+        return rc;
+    ucx_context_put(*context);
+    *context = fresh;
+    return create_worker(fresh, out, of);
 }
 
 void ucx_log_endpoint(ucp_ep_h ep)
