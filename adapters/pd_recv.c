@@ -331,7 +331,10 @@ static int start(struct pd_recv *r)
 
     if (!err)
         err = recv_lander_start(r);
-    if (!err)
+    if (err)
+        log_err("%s: cannot start: %s; raise the limit of open files", r->env.adapter->instance,
+                strerror(-err));
+    else
         err = open_ranks(r);
     if (!err)
         a->set_room(a, on_room, r);
@@ -363,7 +366,6 @@ int pd_recv_create(const struct pd_env *env, struct pd_recv **out)
     r->last_id &= INT64_MAX >> 1; /* ids of another run mean nothing here */
     err = start(r);
     if (err) {
-        log_err("%s: cannot receive: %s", env->adapter->instance, strerror(-err));
         pd_recv_destroy(r);
         return err;
     }

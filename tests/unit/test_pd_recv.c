@@ -1,6 +1,7 @@
 /* test_pd_recv.c - what a receiver does for senders that keep to the protocol. */
 #include "recv_fixture.h"
 
+#include "pd_recv_impl.h"
 #include "suite.h"
 
 static struct recv_rig g;
@@ -383,6 +384,29 @@ START_TEST(no_arrivals_no_receiver)
 }
 END_TEST
 
+/* Its first port is free, its second is not: all of it is undone. */
+static void create_second(void *arg)
+{
+    struct pd_config config = g.config;
+    struct pd_env env = {.adapter = &g.env, .config = &config, .loop = g.host.loop, .ctl = g.ctl};
+    struct pd_recv *second;
+
+    config.alloc_port = json_pack("[i]", *(int *)arg);
+    ck_assert_int_eq(pd_recv_create(&env, &second), -EADDRINUSE);
+    json_decref(config.alloc_port);
+}
+
+START_TEST(a_port_that_is_taken)
+{
+    int port;
+
+    start();
+    port = pd_server_port(g.recv->ranks[0].alloc);
+    end_call(&g.host, create_second, &port);
+    finish();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("pd_recv");
@@ -401,6 +425,7 @@ int main(void)
     tcase_add_test(tc, too_many_keys);
     tcase_add_test(tc, done_of_no_request);
     tcase_add_test(tc, no_arrivals_no_receiver);
+    tcase_add_test(tc, a_port_that_is_taken);
     suite_add_tcase(suite, tc);
     suite_add_loop(suite, "ready", TESTS(ready_when_every_rank_is_done), ARRAY_SIZE(done_cases));
     return suite_run(suite);
