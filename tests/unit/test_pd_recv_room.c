@@ -241,14 +241,24 @@ START_TEST(a_commit_has_a_deadline)
 }
 END_TEST
 
-static void blocked(void *arg)
+struct stall {
+    struct parcel *parcel;
+    sem_t go;
+};
+
+/* Offers the first key, and then makes no progress. */
+static void send_and_stop(void *arg)
 {
-    sem_expect(arg);
+    struct stall *stall = arg;
+    struct parcel *p = stall->parcel;
+
+    pd_conn_send(s.end.conn, &p->xfers[0].t, (uint64_t)p->tags[0], p->data[0], p->sizes[0]);
+    sem_expect(&stall->go);
 }
 
-static void *block(void *arg)
+static void *stall_sender(void *arg)
 {
-    end_call(&s.end, blocked, arg);
+    end_call(&s.end, send_and_stop, arg);
     return NULL;
 }
 
@@ -256,10 +266,10 @@ static void *block(void *arg)
 START_TEST(a_lease_ends_amid_a_transfer)
 {
     struct parcel p, q;
+    struct stall stall = {.parcel = &p};
     pthread_t thread;
-    sem_t go;
 
-    sem_init(&go, 0, 0);
+    sem_init(&stall.go, 0, 0);
     recv_rig_close(&g);
     recv_rig_prepare(&g, 1, true);
     g.config.lease = 2 * NSEC_PER_SEC;
@@ -268,10 +278,11 @@ START_TEST(a_lease_ends_amid_a_transfer)
     parcel_init(&q, "q", 1, four_mib, 1);
     parcel_land(&q, &s); /* connected from here on: what is sent is offered at once */
     parcel_ask(&p, &s);
-    parcel_send(&p, &s);
-    ck_assert_int_eq(pthread_create(&thread, NULL, block, &go), 0);
+    xfer_init(&p.xfers[0], &s.end);
+    ck_assert_int_eq(pthread_create(&thread, NULL, stall_sender, &stall), 0);
+    recv_rig_expect(&g, "expired_keys", 1);
     recv_rig_expect(&g, "buffer_used", 0);
-    sem_post(&go);
+    sem_post(&stall.go);
     pthread_join(thread, NULL);
     ck_assert_int_ne(xfer_wait(&p.xfers[0]), 0);
     check_gone(&p, &s, ETIMEDOUT);
@@ -281,7 +292,7 @@ START_TEST(a_lease_ends_amid_a_transfer)
     parcel_fini(&p);
     parcel_fini(&q);
     finish();
-    sem_destroy(&go);
+    sem_destroy(&stall.go);
 }
 END_TEST
 
