@@ -176,7 +176,7 @@ static bool parts_may_do(int error)
 {
     switch (error) {
     case -EFBIG:
-    case -ENOBUFS:
+    case -EDQUOT:
     case -EINVAL:
     case -EBUSY:
     case -EISDIR:

@@ -164,6 +164,7 @@ void send_batch_data(struct send_batch *b)
     for (size_t i = 0; i < b->nasked; i++) {
         struct send_key *k = b->asked[i];
         int err = k->error == SEND_OPEN ? send_key_start(k, b->peer->conn) : k->error;
+
         if (err)
             send_key_settle(k, err);
     }

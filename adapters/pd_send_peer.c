@@ -216,7 +216,6 @@ static int say_hello(struct send_peer *p)
 static void go(struct send_peer *p)
 {
     uint64_t deadline = p->begun + p->send->env.config->connect_timeout;
-
     int err = p->answered ? p->hello_error : 0;
 
     if (!err && !p->asked && p->init_connected)
