@@ -104,6 +104,14 @@ int send_peer_hello(struct send_peer *p)
 
 /* --- answers on the alloc socket --- */
 
+/* Room that came too late, all of it. */
+static void give_back(struct send_peer *p, int64_t alloc_id)
+{
+    struct pd_message m = {.type = PD_CANCEL_NOTIF, .alloc_id = alloc_id, .req_id = {"", 0}};
+
+    (void)send_peer_ask(p, NULL, &m);
+}
+
 static void alloc_answer(struct send_peer *p, const struct pd_message *m)
 {
     struct hash_node *node = m->seq ? hash_first(&p->asks, (uint64_t)m->seq) : NULL;
@@ -111,6 +119,8 @@ static void alloc_answer(struct send_peer *p, const struct pd_message *m)
 
     if (!node) {
         p->send->strays++;
+        if (m->type == PD_ALLOC_RESPONSE && m->alloc_id && m->tags.n)
+            give_back(p, m->alloc_id);
         return;
     }
     ask = container_of(node, struct send_ask, node);
@@ -140,7 +150,7 @@ static void alloc_reply(void *arg, const void *data, size_t len)
     struct send_peer *p = arg;
     struct pd_message *m = read_message(p, data, len);
 
-    if (m && p->conn)
+    if (m)
         alloc_answer(p, m);
     pd_message_free(m);
 }

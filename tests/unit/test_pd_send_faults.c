@@ -229,6 +229,25 @@ START_TEST(a_slow_transfer_is_not_taken_for_silence)
 }
 END_TEST
 
+/* The fence of the far end gives back what was posted; a key without bytes has nothing posted. */
+START_TEST(room_that_comes_too_late_is_given_back)
+{
+    struct push *p = push_new(&rig, 1, 0, "");
+
+    rig.config.connect_timeout = 500 * NSEC_PER_MSEC;
+    rig.config.alloc_timeout = 100 * NSEC_PER_MSEC;
+    far_order(far, (struct orders){.hold = BIT(PD_ALLOC_REQUEST)});
+    rig_start(&rig);
+    push_run(p);
+    check_all(p, -ETIMEDOUT);
+    far_wait(far, PD_CANCEL_NOTIF, 1);
+    far_release(far);
+    far_wait(far, PD_CANCEL_NOTIF, 2);
+    check_recovers(p);
+    push_free(p);
+}
+END_TEST
+
 START_TEST(data_that_was_not_taken_fails)
 {
     struct push *p = push_new(&rig, 2, 1000, "");
@@ -317,6 +336,7 @@ int main(void)
     tcase_add_loop_test(tc, a_cancelled_key_ends_alone, 0, ARRAY_SIZE(phases));
     tcase_add_loop_test(tc, all_keys_cancelled, 0, ARRAY_SIZE(phases));
     tcase_add_test(tc, a_slow_transfer_is_not_taken_for_silence);
+    tcase_add_test(tc, room_that_comes_too_late_is_given_back);
     tcase_add_test(tc, nobody_there_at_first);
     tcase_add_test(tc, many_restarts_under_load);
     suite_add_tcase(s, tc);
