@@ -3,33 +3,41 @@
 # garbage on every port while two mounts transfer.
 # L2FS_FLOOD=SECONDS of garbage (6).
 . "$SRCDIR/tests/functions.sh"
+need jq getfattr setfattr
+"$BUILDDIR/mount.l2fs" --help pd >/dev/null 2>&1 || skip "built without the pd adapter"
 PYTHON=/usr/bin/python3
-need jq getfattr setfattr $PYTHON
 $PYTHON -c 'import msgpack, zmq' 2>/dev/null || skip "no python3-msgpack and python3-zmq here"
-"$BUILDDIR/mount.l2fs" --help 2>&1 | grep -qw pd || skip "built without the pd adapter"
+export UCX_LOG_LEVEL=error PYTHONDONTWRITEBYTECODE=1
 
-export PYTHONDONTWRITEBYTECODE=1
-peers() { "$PYTHON" "$SRCDIR/tests/lib/pd_peers.py" "$@"; }
-hostile() { "$PYTHON" "$SRCDIR/tests/lib/pd_hostile.py" "$@"; }
-# shellcheck disable=SC2046
-set -- $(peers ports 5)
-init=$1 alloc=$2 init2=$3 alloc2=$4 proxy=$5
+LIB=$SRCDIR/tests/lib
+CORPUS=$SRCDIR/tests/fuzz/corpus/fuzz_pd_proto
 HOST=127.0.0.1
+DEC=$WORK/decode PRE=$WORK/prefill
 
-# receiver DIR INIT ALLOC MORE, sender DIR: mounts.
-receiver() {
-    echo "{\"l2\": [{\"type\": \"pd\", \"role\": \"receiver\", \"peer_host\": \"$HOST\", \"peer_init_port\": [$2],
-        \"peer_alloc_port\": [$3], $4}]}" >"$WORK/receiver.json"
-    l2_mount "$WORK/receiver.json" "$1" -o l1=128M
+# background COMMAND...: runs beside the script, and not longer. Its output: $WORK/said
+children=
+background() {
+    "$@" >"$WORK/said" &
+    child=$!
+    children="$children $child"
+    wait_for 10 test -s "$WORK/said"
 }
-sender() {
-    echo "{\"l2\": [{\"type\": \"pd\", \"role\": \"sender\", \"peer_host\": \"$HOST\", \"peer_init_port\": [$init2],
-        \"peer_alloc_port\": [$alloc2], \"proxy_host\": \"$HOST\", \"proxy_port\": $proxy,
-        \"notify_timeout\": \"60s\"}]}" >"$WORK/sender.json"
-    l2_mount "$WORK/sender.json" "$1" -o l1=128M
+end() {
+    rc=$?
+    set +e
+    for p in $children; do kill "$p" 2>/dev/null; done
+    return $rc
 }
+trap 'end; l2_cleanup' EXIT
+
 status() { jq -r "$2" "$1/.l2fs/adapters/pd/status"; }
 at_rest() { [ "$(status "$1" '.buffer_used + .waiting')" = 0 ]; }
+# receiver OPTIONS: mounts one at $DEC, and notes its ports.
+receiver() {
+    l2_mount "pd-recv://$HOST:0,$1" "$DEC" -o l1=128M
+    init=$(status "$DEC" '.init_ports[0]')
+    alloc=$(status "$DEC" '.alloc_ports[0]')
+}
 
 # prefill KEY REQ_ID LAST: a file as an engine's prefill writes it.
 prefill() {
@@ -46,30 +54,29 @@ PY
 }
 arrived() { cmp -s "$WORK/data" "$DEC/$1"; }
 
-DEC=$WORK/decode PRE=$WORK/prefill
 say "the messages, packed by Python"
-peers bytes "$SRCDIR/tests/fuzz/corpus/fuzz_pd_proto"
+$PYTHON "$LIB/pd_peers.py" bytes "$CORPUS"
 
 say "a sender of the sync generation; what nobody cancels goes when its lease ends"
-receiver "$DEC" "$init" "$alloc" '"buffer_size": 131072, "lease": "1s"'
+receiver buffer_size=128K,lease=1s
 echo here >"$DEC/present@bfloat16"
-timeout 30 "$PYTHON" "$SRCDIR/tests/lib/pd_peers.py" sync $HOST "$init" "$alloc" present@bfloat16
+timeout 30 $PYTHON "$LIB/pd_peers.py" sync $HOST "$init" "$alloc" present@bfloat16
 assert_ne "$(status "$DEC" .garbage)" 0 "garbage"
 wait_for 10 at_rest "$DEC"
 l2_umount "$DEC"
 
 say "a sender of the async generation"
-receiver "$DEC" "$init" "$alloc" '"buffer_size": 131072, "alloc_timeout": "1s"'
+receiver buffer_size=128K,alloc_timeout=1s
 echo here >"$DEC/present@bfloat16"
-timeout 30 "$PYTHON" "$SRCDIR/tests/lib/pd_peers.py" async $HOST "$alloc" present@bfloat16
+timeout 30 $PYTHON "$LIB/pd_peers.py" async $HOST "$alloc" present@bfloat16
 l2_umount "$DEC"
 
 say "a proxy"
-receiver "$DEC" "$init2" "$alloc2" '"buffer_size": "64M"'
-sender "$PRE"
+receiver buffer_size=64M
+background $PYTHON "$LIB/pd_peers.py" proxy 0 2
+proxy=$(cat "$WORK/said")
+l2_mount "pd-send://$HOST:$alloc,$init,proxy_host=$HOST,proxy_port=$proxy,notify_timeout=60s" "$PRE" -o l1=128M
 head -c 1000000 /dev/urandom >"$WORK/data"
-peers proxy "$proxy" 2 >"$WORK/notified" &
-told=$!
 prefill r7/a 7 no
 prefill r7/b 7 no
 wait_for 10 arrived r7/a
@@ -77,20 +84,21 @@ wait_for 10 arrived r7/b
 prefill r7/c 7 last
 wait_for 10 arrived r7/c
 prefill r8/a "request 8" last
-wait $told || fail "the proxy was not told as it should be"
-assert_eq "$(sort "$WORK/notified" | tr '\n' ' ')" "82a474797065aa50726f78794e6f746966a67265715f6964a137 \
-82a474797065aa50726f78794e6f746966a67265715f6964a9726571756573742038 ready "
+wait $child || fail "the proxy was not told as it should be"
+assert_eq "$(sed 1d "$WORK/said" | sort | tr '\n' ' ')" "82a474797065aa50726f78794e6f746966a67265715f6964a137 \
+82a474797065aa50726f78794e6f746966a67265715f6964a9726571756573742038 "
 
 say "garbage on every port, and a proxy that speaks it, while keys are transferred"
 l2_fds "$DEC" >"$WORK/before"
 rss() { awk '/^VmRSS/ { print $2 }' "/proc/$(l2_pid "$1")/status"; }
 before=$(rss "$DEC")
 seconds=${L2FS_FLOOD:-6}
-hostile garbage "$proxy" "$seconds" &
-speaks=$!
-timeout $((seconds + 30)) "$PYTHON" "$SRCDIR/tests/lib/pd_hostile.py" flood "$seconds" "$SRCDIR/tests/fuzz/corpus/fuzz_pd_proto" \
-    $HOST "$init2" "$alloc2" "$(l2_pid "$DEC")" "$(l2_pid "$PRE")" >"$WORK/flooded" &
+background $PYTHON "$LIB/pd_hostile.py" garbage "$proxy" "$seconds"
+speaks=$child
+$PYTHON "$LIB/pd_hostile.py" flood "$seconds" "$CORPUS" $HOST "$init" "$alloc" "$(l2_pid "$DEC")" "$(l2_pid "$PRE")" \
+    >"$WORK/flooded" &
 floods=$!
+children="$children $floods"
 n=0
 while kill -0 $floods 2>/dev/null && [ $n -lt 60 ]; do
     prefill "flood/$n" "f$((n / 10))" "$([ $((n % 10)) -eq 9 ] && echo last)"
@@ -114,7 +122,7 @@ say "resident: $before KiB before, $(rss "$DEC") KiB after"
 [ "$(rss "$DEC")" -lt $((before + 65536)) ] || fail "the daemon has grown"
 
 say "the proxy is told of what it missed, once"
-peers proxy "$proxy" $((n / 10)) >"$WORK/notified" || fail "the proxy was not told"
-assert_eq "$(sort -u "$WORK/notified" | wc -l)" $((n / 10 + 1))
+timeout 40 $PYTHON "$LIB/pd_peers.py" proxy "$proxy" $((n / 10)) >"$WORK/said" || fail "the proxy was not told"
+assert_eq "$(sort -u "$WORK/said" | wc -l)" $((n / 10 + 1))
 prefill last/a end last
 wait_for 10 arrived last/a

@@ -3,8 +3,9 @@
 
 usage: pd_hostile.py flood SECONDS CORPUS HOST INIT ALLOC PID...   garbage on all that the PIDs listen on
        pd_hostile.py garbage PORT SECONDS       garbage to whoever connects, as a broken proxy
-       pd_hostile.py liar INIT ALLOC ADDRESS    an l2fs receiver that lies, as the last part of the key
-                                                says; the address of who says Hello goes to a file
+       pd_hostile.py liar ADDRESS               an l2fs receiver that lies, as the last part of the key
+                                                says; prints its init and alloc ports; the address of
+                                                who says Hello goes to a file
        pd_hostile.py rogue HOST INIT ALLOC ADDRESS   an l2fs sender that lies, with that address
 """
 import glob
@@ -218,14 +219,13 @@ LIES = {
 }
 
 
-def liar(init, alloc, address):
-    context, poller = zmq.Context.instance(), zmq.Poller()
-    socks = {}
-    for port in (init, alloc):
-        socks[port] = context.socket(zmq.ROUTER)
-        socks[port].bind("tcp://127.0.0.1:%s" % port)
-        poller.register(socks[port], zmq.POLLIN)
-    print("ready", flush=True)
+def liar(address):
+    poller, ports = zmq.Poller(), []
+    for _ in ("init", "alloc"):
+        sock = zmq.Context.instance().socket(zmq.ROUTER)
+        ports.append(sock.bind_to_random_port("tcp://127.0.0.1"))
+        poller.register(sock, zmq.POLLIN)
+    print(*ports, flush=True)
     while True:
         for sock, _ in poller.poll():
             frames = sock.recv_multipart()
