@@ -75,7 +75,7 @@ say "a proxy"
 receiver buffer_size=64M
 background $PYTHON "$LIB/pd_peers.py" proxy 0 2
 proxy=$(cat "$WORK/said")
-l2_mount "pd-send://$HOST:$alloc,$init,proxy_host=$HOST,proxy_port=$proxy,notify_timeout=60s" "$PRE" -o l1=128M
+l2_mount "pd-send://$HOST:$alloc,$init,proxy_host=$HOST,proxy_port=$proxy,notify_timeout=10m" "$PRE" -o l1=128M
 head -c 1000000 /dev/urandom >"$WORK/data"
 prefill r7/a 7 no
 prefill r7/b 7 no
@@ -119,7 +119,10 @@ wait_for 10 at_rest "$DEC"
 no_more_fds() { l2_fds "$DEC" >"$WORK/after" && [ -z "$(comm -13 "$WORK/before" "$WORK/after")" ]; }
 wait_for 20 no_more_fds
 say "resident: $before KiB before, $(rss "$DEC") KiB after"
-[ "$(rss "$DEC")" -lt $((before + 65536)) ] || fail "the daemon has grown"
+case ${L2FS_VARIANT:-} in
+asan | tsan) ;; # they keep what is freed for a while
+*) [ "$(rss "$DEC")" -lt $((before + 65536)) ] || fail "the daemon has grown" ;;
+esac
 
 say "the proxy is told of what it missed, once"
 timeout 40 $PYTHON "$LIB/pd_peers.py" proxy "$proxy" $((n / 10)) >"$WORK/said" || fail "the proxy was not told"
