@@ -247,6 +247,7 @@ int virtual_open_locked(struct l2fs *fs, struct handle *h, struct waiter *w)
     }
     if (follows_events(v->file))
         follower_open_locked(fs, &v->follower);
+    h->inode->busy++; /* its name may go while it is open */
     h->mode = HANDLE_VIRTUAL;
     h->virtual_data = v;
     return 0;
@@ -308,15 +309,15 @@ void virtual_release(struct l2fs *fs, struct handle *h)
 {
     struct view *v = h->virtual_data;
 
+    LOCKED_SCOPE(&fs->ns->lock);
     if (h->inode->vfile->request) {
-        LOCKED_SCOPE(&fs->ns->lock);
         ready_release_locked(fs, h);
         return;
     }
-    if (follows_events(v->file)) {
-        LOCKED_SCOPE(&fs->ns->lock);
+    if (follows_events(v->file))
         follower_close_locked(fs, &v->follower);
-    }
+    h->inode->busy--;
+    ns_forget_unused(fs->ns, h->inode);
     text_fini(&v->text);
     pthread_mutex_destroy(&v->mutex);
     free(v->peer);
