@@ -1,7 +1,7 @@
 #!/bin/bash
 # Two pd mounts in two network namespaces while one of them, or the network, fails in every phase of a transfer:
 # nobody reads a torn key, nothing hangs or leaks, and all that was written arrives by itself.
-# L2FS_PD_FAULTS=N: so many rounds of each fault (3 unless given; 50 take some 20 minutes).
+# L2FS_PD_FAULTS=N: so many rounds of each fault (3 unless given; 50 take some 10 minutes).
 # timeout: 180
 # slow: yes
 . "$SRCDIR/tests/functions.sh"
@@ -48,5 +48,6 @@ mount --bind "$top" "$top"
 mount --make-shared "$top"
 
 say "faults in a network of two"
-timeout $((60 * ${L2FS_PD_FAULTS:-3})) "$PYTHON" "$SRCDIR/tests/lib/pd_faults.py" "$BUILDDIR/mount.l2fs" "$top" "$ns" "$veth" \
-    "$net.1" "$net.2" "${L2FS_PD_FAULTS:-3}" "${L2FS_SEED:-1}" || fail "see above"
+rounds=${L2FS_PD_FAULTS:-3}
+timeout $((60 * rounds)) "$PYTHON" "$SRCDIR/tests/lib/pd_faults.py" "$BUILDDIR/mount.l2fs" "$top" "$ns" "$veth" "$net.2" \
+    "$rounds" "${L2FS_SEED:-1}" || fail "see above"

@@ -1,7 +1,7 @@
 """Faults between two pd mounts, injected while keys are on their way. Used by tests/integration/pd-faults.sh.
 
-usage: pd_faults.py MOUNT.L2FS DIR NETNS VETH HOST PEER ROUNDS SEED
-DIR is a shared mount; HOST and PEER are the addresses of the veth pair, whose end VETH is here and whose other end is in NETNS.
+usage: pd_faults.py MOUNT.L2FS DIR NETNS VETH PEER ROUNDS SEED
+DIR is a shared mount. VETH is the end here of a veth pair, the other one is l2f in NETNS and has the address PEER.
 
 Every key says of itself how long it is and what its checksum is, so a reader knows a torn one without knowing what was
 written. A process reads every key of the decode mount all the time. After each fault everything that was written must
@@ -10,8 +10,9 @@ arrive by itself, and nothing may be left of what was on its way.
 
 import errno, json, multiprocessing, os, random, signal, struct, subprocess, sys, threading, time, zlib
 
-BIN, DIR, NETNS, VETH, HOST, PEER = sys.argv[1:7]
-ROUNDS, SEED = int(sys.argv[7]), int(sys.argv[8])
+BIN, DIR, NETNS, VETH, PEER = sys.argv[1:6]
+ROUNDS, SEED = int(sys.argv[6]), int(sys.argv[7])
+HERE = os.stat(DIR).st_dev
 HEAD = struct.Struct("<QI")
 MIB = 1 << 20
 FAULTS = ("kill sender", "kill receiver", "stop sender", "stop receiver", "cut", "restart both")
@@ -19,6 +20,8 @@ PHASES = ("hello", "alloc", "data", "commit")
 BOUND = 20.0  # seconds that any call of a program may take
 ARRIVE = 30.0  # and until everything is there after the fault is over
 
+# UCX looks for its devices in /sys/class/net, so a daemon needs the /sys of its network namespace.
+NSENTER = "nsenter --net=/run/netns/%s unshare -m --propagation unchanged sh -c"
 OWN_SYS = 'mount --make-private /sys && mount -t sysfs sysfs /sys && exec "$@"'
 
 
@@ -55,9 +58,10 @@ class Mount:
         log = os.path.join(os.path.dirname(DIR), self.name + ".log")
         command = [BIN, spec, self.dir, "-o", "staging=%s,log=%s,%s" % (self.staging, log, self.options)]
         if self.netns:
-            command = ["nsenter", "--net=/run/netns/" + self.netns, "unshare", "-m", "--propagation", "unchanged", "sh", "-c", OWN_SYS, "sh"] + command
+            command = (NSENTER % self.netns).split() + [OWN_SYS, "sh"] + command
         subprocess.run(command, check=True, timeout=30)
         self.pid = self.find_pid()
+        self.connection = os.minor(os.stat(self.dir).st_dev)
         with open(os.environ["L2FS_MOUNTS"], "a") as f:
             f.write("%s %d\n" % (self.dir, self.pid))
 
@@ -167,15 +171,15 @@ class Faults:
         self.refused = 0
 
     def start_receiver(self):
-        self.receiver.start("pd-recv://%s:%d,%d,buffer_size=16M,lease=3s,ttl=0,alloc_timeout=2s,close_timeout=1s" % (PEER, *self.ports))
+        options = "buffer_size=16M,lease=3s,ttl=0,alloc_timeout=2s,close_timeout=1s,devices=l2f"
+        self.receiver.start("pd-recv://%s:%d,%d,%s" % (PEER, *self.ports, options))
         if not self.ports[0]:
             status = self.receiver.json("adapters/pd/status")
             self.ports = (status["alloc_ports"][0], status["init_ports"][0])
 
     def start_sender(self):
-        self.sender.start(
-            "pd-send://%s:%d,%d,alloc_timeout=2s,transfer_timeout=2s,connect_timeout=1s,close_timeout=1s" % (PEER, *self.ports)
-        )
+        options = "alloc_timeout=2s,transfer_timeout=2s,connect_timeout=1s,close_timeout=1s,devices=" + VETH
+        self.sender.start("pd-send://%s:%d,%d,%s" % (PEER, *self.ports, options))
 
     def call(self, fn, *args):
         begun = time.monotonic()
@@ -191,6 +195,9 @@ class Faults:
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             try:
+                if os.fstat(fd).st_dev == HERE:  # nothing is mounted at this moment
+                    os.unlink(temporary)
+                    return False
                 at = 0
                 while at < len(data):
                     at += os.write(fd, memoryview(data)[at:])
@@ -281,6 +288,7 @@ class Faults:
         """For a failure: what both sides know of a key."""
         lines = []
         for mount in (self.sender, self.receiver):
+            mount.check()
             path = os.path.join(mount.dir, name)
             for attribute in ("state", "store", "tiers", "error"):
                 try:
@@ -319,8 +327,8 @@ class Faults:
         now = mount.open_files()
         if mount.fds is None:
             mount.fds = now
-        more = len(now) - len(mount.fds)
-        return True if more <= 0 else "%s has %d more descriptors: %s" % (mount.name, more, [f for f in now if now.count(f) > mount.fds.count(f)])
+        more = [f for f in now if now.count(f) > mount.fds.count(f)]
+        return True if len(now) <= len(mount.fds) else "%s has more descriptors: %s" % (mount.name, more)
 
     def remove_all(self):
         for mount in (self.sender, self.receiver):
@@ -362,9 +370,9 @@ class Faults:
         try:
             wait_for("not everything has arrived", ARRIVE, lambda: self.has_arrived(accepted), 0.05)
         except Failure:
-            for name in accepted:
-                if self.has_arrived({name: accepted[name]}) is not True:
-                    print("  " + self.describe(name), flush=True)
+            lacking = [name for name in accepted if self.has_arrived({name: accepted[name]}) is not True]
+            note("lacking: %s" % " ".join(lacking))
+            note(self.describe(lacking[0]) if lacking else "they have come now")
             raise
         took = time.monotonic() - over
         self.slowest = max(self.slowest, took)
@@ -377,14 +385,14 @@ class Faults:
 
     def watch(self):
         """Nothing may hang: then the connections are aborted, so that this program can end."""
-        while True:
+        while time.monotonic() - self.progress < 120:
             time.sleep(1)
-            if time.monotonic() - self.progress > 120:
-                print("FAIL: no progress for 120 s", flush=True)
-                for n in os.listdir("/sys/fs/fuse/connections"):
-                    if os.stat(self.sender.dir + "/..").st_dev and n in (os.environ.get("L2FS_CONNECTIONS", "").split()):
-                        open("/sys/fs/fuse/connections/%s/abort" % n, "w").write("1")
-                os._exit(1)
+        print("FAIL: no progress for 120 s", flush=True)
+        for mount in (self.sender, self.receiver):
+            os.kill(mount.pid, signal.SIGCONT)
+            with open("/sys/fs/fuse/connections/%d/abort" % mount.connection, "w") as f:
+                f.write("1")
+        os._exit(1)
 
     def run(self):
         self.start_receiver()
@@ -418,8 +426,10 @@ class Faults:
                 reader.terminate()
         for what in sorted(self.hits):
             note("%s: %d" % (what, self.hits[what]))
-        note("%d faults, %d writes cut short; %d keys read meanwhile, %d torn, %d errors" % (n, self.refused, stats[0], stats[1], stats[2]))
-        note("longest call of a writer %.1f s, of the reader %.1f s; all had arrived after at most %.1f s" % (self.longest, stats[3] / 1000, self.slowest))
+        note("%d faults, %d writes cut short" % (n, self.refused))
+        note("%d keys read meanwhile, %d torn, %d errors" % (stats[0], stats[1], stats[2]))
+        longest = (self.longest, stats[3] / 1000, self.slowest)
+        note("longest call of a writer %.1f s, of the reader %.1f s; all arrived after at most %.1f s" % longest)
         if stats[1] or stats[2]:
             raise Failure("torn keys or errors at the reader")
         if max(self.longest, stats[3] / 1000) > BOUND:
