@@ -151,6 +151,8 @@ static void unwanted_locked(struct l2fs *fs, struct store_work *work)
     uint32_t mask = fs->tiers.active & fs->tiers.sending & ~work->have;
 
     work->lost |= mask;
+    work->inode->object->store_error = -ECANCELED;
+    file_error_locked(work->inode, -ECANCELED);
     tiers_each(i, mask) work->job.errors[i] = -ECANCELED;
 }
 
@@ -333,6 +335,7 @@ static void conclude_locked(struct l2fs *fs, struct store_work *work)
         work->lost &= ~work->job.late; /* its turn comes when the late answer does */
         store_later_locked(work);
     } else {
+        o->failed |= work->lost;
         tell_lost_locked(fs, work);
         store_give_up_locked(fs, o);
         store_end_locked(work);

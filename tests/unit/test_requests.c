@@ -565,14 +565,15 @@ END_TEST
 START_TEST(cancelled_before_they_fly)
 {
     log_set_level(LOG_LEVEL_ERROR);
-    begin(BOTH);
+    begin(_i ? BOTH : SENDER);
     fake_fail(-EIO);
     put("key");
     set("key", OWN("req_id"), "r");
     wait_counter("l2fs_store_failures", 1);
     fake_fail(0);
     cancel("r");
-    core_wait_attr(&r, "key", OWN("store"), "mock=stored,send.1=failed");
+    core_wait_attr(&r, "key", OWN("store"), _i ? "mock=stored,send.1=failed" : "send=failed");
+    core_wait_attr(&r, "key", OWN("error"), "ECANCELED (Operation canceled)");
     core_close(&r);
     ck_assert_uint_eq(fake_sent(), 0);
 }
@@ -594,7 +595,7 @@ int main(void)
     suite_add_loop(s, "cancel",
                    TESTS(removing_does_not_wait, renaming_over_does_not_wait, cancelled_requests),
                    2);
-    suite_add(s, "early", TESTS(cancelled_before_they_fly));
+    suite_add_loop(s, "early", TESTS(cancelled_before_they_fly), 2);
     suite_add(s, "peers", TESTS(peers_come_and_go));
     return suite_run(s);
 }

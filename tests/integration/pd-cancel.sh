@@ -1,0 +1,103 @@
+#!/bin/sh
+# Keys on their way to a decode mount that does not answer: removing one waits for nothing, l2fsctl cancel takes those of
+# a request back, nobody is told of it, and the room at the receiver is free again. Then .l2fs/peers and user.l2fs.peer.
+# fallback: yes
+. "$SRCDIR/tests/functions.sh"
+need getfattr setfattr timeout
+"$BUILDDIR/mount.l2fs" --help pd >/dev/null 2>&1 || skip "built without the pd adapter"
+PYTHON=/usr/bin/python3
+"$PYTHON" -c 'import zmq' 2>/dev/null || skip "no python3-zmq here"
+export UCX_LOG_LEVEL=error
+
+P=$WORK/prefill
+D=$WORK/decode
+ctl=$BUILDDIR/tools/l2fsctl
+awake() {
+    rc=$?
+    kill -CONT "$(l2_pid "$D")" 2>/dev/null || true
+    kill "$proxy" 2>/dev/null || true
+    return $rc
+}
+
+cat >proxy.py <<'END'
+import zmq
+s = zmq.Context().socket(zmq.PULL)
+print(s.bind_to_random_port("tcp://127.0.0.1"), flush=True)
+while True:
+    print(s.recv(), flush=True)
+END
+"$PYTHON" proxy.py >proxy.out &
+proxy=$!
+trap 'awake; l2_cleanup' EXIT
+wait_for 10 test -s proxy.out
+json() { "$PYTHON" -c 'import json, sys; s = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"; }
+# put KEY REQ_ID [LAST]
+put() {
+    : >"$P/$1"
+    setfattr -n user.l2fs.req_id -v "$2" "$P/$1"
+    if [ -n "${3:-}" ]; then setfattr -n user.l2fs.last_prefill -v 1 "$P/$1"; fi
+    cat "$WORK/data" >"$P/$1"
+}
+stored() { [ "$(attr "$P/$1" user.l2fs.store)" = pd=stored ] || [ -z "$(attr "$P/$1" user.l2fs.store)" ]; }
+event() { grep -q "\"event\":\"$1\",\"key\":\"$2\"" "$P/.l2fs/history"; }
+peer_is() { [ "$(cat "$P/.l2fs/peers/127.0.0.1/state")" = "$1" ]; }
+at_rest() { [ "$(json "$D/.l2fs/adapters/pd/status" 's["buffer_used"] + s["waiting"]')" = 0 ]; }
+told() { sed 1d proxy.out | grep -c "$1" || true; }
+
+say "two mounts"
+l2_mount pd-recv://127.0.0.1:0,ttl=0,lease=3s "$D" -o l1=128M
+alloc=$(json "$D/.l2fs/adapters/pd/status" 's["alloc_ports"][0]')
+init=$(json "$D/.l2fs/adapters/pd/status" 's["init_ports"][0]')
+l2_mount "pd-send://127.0.0.1:$alloc,$init,alloc_timeout=60s,transfer_timeout=60s,proxy_host=127.0.0.1,proxy_port=$(head -n 1 proxy.out)" \
+    "$P" -o l1=128M
+head -c 3M /dev/urandom >data
+put first one last
+wait_for 20 cmp data "$D/first"
+wait_for 20 test "$(told one)" = 1
+event request-done one || fail "no event request-done"
+
+say ".l2fs/peers"
+assert_eq "$(ls "$P/.l2fs/peers")" 127.0.0.1
+peer_is up || fail "the receiver is $(cat "$P/.l2fs/peers/127.0.0.1/state")"
+[ "$(cat "$P/.l2fs/peers/127.0.0.1/bytes")" -ge 3145728 ] || fail "bytes: $(cat "$P/.l2fs/peers/127.0.0.1/bytes")"
+assert_eq "$(cat "$P/.l2fs/peers/127.0.0.1/inflight")" 0
+"$ctl" -m "$P" status | grep -q '^127.0.0.1 .*up' || fail "l2fsctl status does not show the peer"
+"$ctl" -m "$P" metrics | grep -q 'l2fs_peer_up{adapter="pd",peer="127.0.0.1"} 1' || fail "no metric of the peer"
+[ -n "$(ls "$D/.l2fs/peers")" ] || fail "the receiver knows no peer"
+
+say "the receiver does not answer"
+kill -STOP "$(l2_pid "$D")"
+put a two
+put b two last
+put c three
+wait_for 10 grep -q '"in_flight": 3' "$P/.l2fs/status"
+timeout 3 rm "$P/c" || fail "removing a key waits for the network"
+timeout 5 "$ctl" -m "$P" cancel two nobody >out || fail "l2fsctl cancel: $(cat out)"
+assert_eq "$(cat out)" "two: cancelled
+nobody: cancelled"
+event request-cancelled two || fail "no event request-cancelled"
+wait_for 10 grep -q '"given_up": 2' "$P/.l2fs/status"
+assert_eq "$(attr "$P/b" user.l2fs.store)" pd=failed
+kill -CONT "$(l2_pid "$D")"
+
+say "what was cancelled does not arrive, its room is free, and the next ones do"
+put d four last
+wait_for 20 cmp data "$D/d"
+wait_for 20 test "$(told four)" = 1
+wait_for 20 at_rest
+for key in a b c; do
+    [ ! -e "$D/$key" ] || fail "$key arrived all the same"
+done
+assert_eq "$(told two)$(told three)" 00 "what the proxy was told"
+"$ctl" -m "$P" retry a >/dev/null
+wait_for 20 cmp data "$D/a"
+
+say "a peer that is not known"
+mkdir "$P/far"
+setfattr -n user.l2fs.peer -v nowhere "$P/far"
+echo x >"$P/far/key"
+assert_eq "$(attr "$P/far/key" user.l2fs.peer)" nowhere
+[ ! -e "$D/far/key" ] || fail "it went somewhere"
+setfattr -n user.l2fs.peer -v 127.0.0.1 "$P/far/key"
+wait_for 40 test -s "$D/far/key"
+awake
