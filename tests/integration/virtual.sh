@@ -17,7 +17,7 @@ stored() { [ "$(attr "$1" user.l2fs.store)" = fs=stored ]; }
 say "it is there, but not listed"
 assert_eq "$(ls -A "$MNT")" ""
 [ -d "$MNT/.l2fs" ] || fail "no .l2fs"
-assert_eq "$(ls "$MNT/.l2fs" | tr '\n' ' ')" "adapters config events history metrics ready status victims "
+assert_eq "$(ls "$MNT/.l2fs" | tr '\n' ' ')" "adapters config events history metrics peers ready status victims "
 assert_eq "$(ls "$MNT/.l2fs/adapters/fs" | tr '\n' ' ')" "status usage "
 assert_eq "$(find "$MNT" -mindepth 1)" ""
 
