@@ -17,6 +17,8 @@ HEAD = struct.Struct("<QI")
 MIB = 1 << 20
 FAULTS = ("kill sender", "kill receiver", "stop sender", "stop receiver", "cut", "restart both")
 PHASES = ("hello", "alloc", "data", "commit")
+# What a program may meet whose mount dies, or is mounted again, under it. EEXIST: makedirs(), then.
+GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENODEV, errno.EEXIST)
 BOUND = 20.0  # seconds that any call of a program may take
 ARRIVE = 30.0  # and until everything is there after the fault is over
 
@@ -206,7 +208,7 @@ class Faults:
             os.rename(temporary, path)
             return True
         except OSError as e:
-            if e.errno not in (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENODEV):
+            if e.errno not in GONE:
                 raise
             return False
 
@@ -219,7 +221,7 @@ class Faults:
         try:
             self.write(plan, accepted)
         except OSError as e:
-            if e.errno not in (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT):
+            if e.errno not in GONE:
                 accepted["error"] = e
 
     def peers_inflight(self):
