@@ -232,10 +232,18 @@ fuzz_targets = \
 if HAVE_PD
 pd_send_fixture = tests/unit/pd_send_far.c tests/unit/pd_send_fixture.c tests/unit/pd_send_fixture.h
 unit_tests += \
+	tests/unit/test_pd_pair \
 	tests/unit/test_pd_send \
 	tests/unit/test_pd_send_done \
 	tests/unit/test_pd_send_faults \
 	tests/unit/test_pd_send_hostile
+tests_unit_test_pd_pair_SOURCES = \
+	tests/unit/channel_fixture.c \
+	tests/unit/channel_fixture.h \
+	tests/unit/recv_fixture.c \
+	tests/unit/recv_fixture.h \
+	tests/unit/test_pd_pair.c \
+	$(pd_send_fixture)
 tests_unit_test_pd_send_SOURCES = tests/unit/test_pd_send.c $(pd_send_fixture)
 tests_unit_test_pd_send_done_SOURCES = tests/unit/test_pd_send_done.c $(pd_send_fixture)
 tests_unit_test_pd_send_faults_SOURCES = tests/unit/test_pd_send_faults.c $(pd_send_fixture)
