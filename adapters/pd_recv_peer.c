@@ -183,6 +183,9 @@ static const char *why(int error)
     case -EDOM: return "this is the port of another rank: look at peer_init_port and tp_rank";
     case -EINVAL: return "not a name or address";
     case -EUSERS: return "too many senders";
+    case -EHOSTUNREACH:
+        return "UCX sees no network device that both sides have: look at tls and devices on both, "
+               "and whether /sys is that of the daemon's network namespace";
     default: return strerror(-error);
     }
 }
