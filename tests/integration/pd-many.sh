@@ -33,22 +33,6 @@ net_up() {
 net_down() { for host in p1 p2 d1 d2 sw; do ip netns del "$net-$host" 2>/dev/null; done; }
 address() { case $1 in p1) echo 10.214.0.1 ;; p2) echo 10.214.0.2 ;; d1) echo 10.214.0.11 ;; d2) echo 10.214.0.12 ;; esac; }
 
-# UCX finds devices in /sys/class/net, so a daemon needs the /sys of its network namespace, and so a mount namespace:
-# one that does not keep the mounts of others alive. Only what is below $WORK comes back from there.
-cat >own.sh <<'EOF'
-work=$1
-shift
-mount --make-private /sys
-while read -r _ dir type _; do
-    dir=$(printf %b "$(printf %s "$dir" | sed 's/\\/\\0/g')")
-    case $type:$dir in
-    fuse*:"$work"/*) ;;
-    fuse*:* | tmpfs:/run/l2fs/*) mount --make-private "$dir" && umount -l "$dir" ;;
-    esac
-done </proc/self/mounts
-mount -t sysfs sysfs /sys
-exec "$@"
-EOF
 mount --bind "$WORK" "$WORK"
 mount --make-shared "$WORK"
 cd "$WORK" || exit
@@ -61,7 +45,7 @@ mount_at() {
     net)
         mkdir -p "$WORK/$2"
         nsenter --net="/run/netns/$net-$2" unshare -m --propagation unchanged \
-            sh own.sh "$WORK" "$BUILDDIR/mount.l2fs" "$3" "$WORK/$2" ${L2_OPTS:+-o "$L2_OPTS"}
+            sh "$SRCDIR/tests/lib/own-ns.sh" "$WORK" "$BUILDDIR/mount.l2fs" "$3" "$WORK/$2" ${L2_OPTS:+-o "$L2_OPTS"}
         echo "$WORK/$2 $(l2_daemons "$WORK/$2" | tail -n 1)" >>"$l2_mounts"
         ;;
     esac

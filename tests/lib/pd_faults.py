@@ -22,9 +22,9 @@ GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT, errno.EIO, errno.ESTAL
 BOUND = 20.0  # seconds that any call of a program may take
 ARRIVE = 30.0  # and until everything is there after the fault is over
 
-# UCX looks for its devices in /sys/class/net, so a daemon needs the /sys of its network namespace.
-NSENTER = "nsenter --net=/run/netns/%s unshare -m --propagation unchanged sh -c"
-OWN_SYS = 'mount --make-private /sys && mount -t sysfs sysfs /sys && exec "$@"'
+NSENTER = "nsenter --net=/run/netns/%s unshare -m --propagation unchanged sh"
+OWN_NS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "own-ns.sh")
+
 
 
 def note(text):
@@ -60,7 +60,7 @@ class Mount:
         log = os.path.join(os.path.dirname(DIR), self.name + ".log")
         command = [BIN, spec, self.dir, "-o", "staging=%s,log=%s,%s" % (self.staging, log, self.options)]
         if self.netns:
-            command = (NSENTER % self.netns).split() + [OWN_SYS, "sh"] + command
+            command = (NSENTER % self.netns).split() + [OWN_NS, DIR] + command
         subprocess.run(command, check=True, timeout=30)
         self.pid = self.find_pid()
         self.connection = os.minor(os.stat(self.dir).st_dev)
