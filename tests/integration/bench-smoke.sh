@@ -106,3 +106,20 @@ for left in /dev/shm/l2bench.*/; do
     [ -d "$left" ] || continue
     find /proc/[0-9]*/fd -lname "${left%/}*" 2>/dev/null | grep -q . || fail "left behind: $left"
 done
+
+# Two mounts, where the adapter and ucx_perftest are there.
+if "$BUILDDIR/mount.l2fs" --help pd >/dev/null 2>&1 && command -v ucx_perftest >/dev/null && [ "$(id -u)" -eq 0 ]; then
+    say "what is written on one mount until it is on the other"
+    # shellcheck disable=SC2046
+    set -- $(python3 -c 'import socket
+s = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*[x.getsockname()[1] for x in s])')
+    mkdir prefill decode
+    l2_mount "pd-recv://127.0.0.1:$1,$2" "$WORK/decode" -o l1=128M
+    l2_mount "pd-send://127.0.0.1:$1,$2" "$WORK/prefill" -o l1=128M
+    "$bench" --pd prefill decode --size 1M --files 8 --rounds 2 >pd
+    cat pd
+    grep -Eq '^push +[0-9.]+ GB/s +[0-9.]+ GB/s +[0-9.]+ +[0-9.]+ - [0-9.]+ +-?[0-9]+ us$' pd || fail "no row"
+    assert_eq "$(grep -c 'of processor time for each GB: .*l2fs-pd' pd)" 2
+    assert_eq "$(find prefill decode -name 'l2bench.*')" ""
+fi
