@@ -79,14 +79,25 @@ static int modify_tcp(ucp_config_t *config, const char *name, const char *value)
     return rc ? rc : modify(config, name, value);
 }
 
-/* A connect that waits would hold the loop up for minutes when the machine is down. Larger segments
- * than UCX's 64 KiB cost a quarter less processor time; who gets one that is larger than its own
+/* Of the tcp transport. A connect that waits would hold the loop up for minutes when the machine is
+ * down. Larger segments than UCX's cost less processor time; who gets one that is larger than its own
  * aborts, so both sides have the same (ucx_wire). */
 static int configure_tcp(ucp_config_t *config)
 {
-    int rc = modify_tcp(config, "CONN_NB", "y");
+    static const char *const settings[][2] = {
+        {"CONN_NB", "y"}, {"RX_SEG_SIZE", UCX_SEGMENT_TEXT}, {"TX_SEG_SIZE", "128K"}};
+    int rc = 0;
 
-    return rc ? rc : modify_tcp(config, "RX_SEG_SIZE", UCX_SEGMENT_TEXT);
+    for (size_t i = 0; i < ARRAY_SIZE(settings) && rc == 0; i++)
+        rc = modify_tcp(config, settings[i][0], settings[i][1]);
+    return rc;
+}
+
+/* Sending over tcp without a copy aborts the process at times when the peer goes amid a message. For
+ * RDMA it is what makes it fast. */
+static bool is_tcp(const char *tls)
+{
+    return tls && !strncmp(tls, "tcp", 3) && (!tls[3] || tls[3] == ',');
 }
 
 static int configure(ucp_config_t *config, const char *tls, const char *devices)
@@ -99,6 +110,8 @@ static int configure(ucp_config_t *config, const char *tls, const char *devices)
         rc = modify(config, "TLS", tls);
     if (rc == 0 && devices)
         rc = modify(config, "NET_DEVICES", devices);
+    if (rc == 0 && is_tcp(tls))
+        rc = modify(config, "ZCOPY_THRESH", "inf");
     return rc ? rc : configure_tcp(config);
 }
 
