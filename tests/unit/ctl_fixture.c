@@ -57,6 +57,18 @@ static void note(size_t *counter)
     pthread_cond_broadcast(&seen.changed);
 }
 
+size_t now(const size_t *counter)
+{
+    LOCKED_SCOPE(&seen.lock);
+    return *counter;
+}
+
+void serve_as(enum manner manner)
+{
+    LOCKED_SCOPE(&seen.lock);
+    echo.manner = manner;
+}
+
 void wait_for(const size_t *counter, size_t n)
 {
     uint64_t until = clock_deadline(PATIENCE * NSEC_PER_SEC);
@@ -70,10 +82,13 @@ void wait_for(const size_t *counter, size_t n)
 static void on_request(void *arg, const struct pd_envelope *from, const void *data, size_t len)
 {
     struct echo *e = arg;
+    enum manner manner;
 
-    seen.request_bytes = len;
+    lock(&seen.lock);
     seen.empty_requests += len == 0;
-    switch (e->manner) {
+    manner = e->manner;
+    unlock(&seen.lock);
+    switch (manner) {
     case ECHO: pd_server_reply(e->server, from, data, len); break;
     case HOLD:
         ck_assert_uint_lt(e->nheld, HELD_MAX);
@@ -93,7 +108,9 @@ static void on_reply(void *arg, const void *data, size_t len)
 {
     struct caller *c = arg;
 
+    lock(&seen.lock);
     snprintf(seen.last, sizeof seen.last, "%.*s", (int)len, (const char *)data);
+    unlock(&seen.lock);
     if (c->destroy_on_reply) {
         pd_client_destroy(c->client);
         c->client = NULL;

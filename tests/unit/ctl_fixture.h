@@ -17,8 +17,8 @@ struct seen {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     size_t requests, replies, ups, downs;
-    size_t request_bytes, empty_requests; /* of them */
-    char last[256];                       /* reply */
+    size_t empty_requests; /* of them */
+    char last[256];        /* reply */
 };
 
 /* What the server does with a request. */
@@ -58,6 +58,8 @@ void client_stop(void);
 int client_send(const char *text);
 struct pd_ctl_counts counts_of(struct pd_ctl *c);
 
+size_t now(const size_t *counter); /* a member of `seen` */
+void serve_as(enum manner manner);
 /* Waits until *counter (a member of `seen`) is at least `n`. */
 void wait_for(const size_t *counter, size_t n);
 void wait_count(struct pd_ctl *c, size_t offset, uint64_t n); /* of struct pd_ctl_counts */
