@@ -53,6 +53,8 @@ pd_sources = \
 	adapters/pd_ctl_client.c \
 	adapters/pd_ctl_impl.h \
 	adapters/pd_ctl_server.c \
+	adapters/pd_guard.c \
+	adapters/pd_guard.h \
 	adapters/pd_keys.c \
 	adapters/pd_keys.h \
 	adapters/pd_memory.c \

@@ -140,7 +140,7 @@ int pd_sock_limits(struct pd_sock *s)
         int option, value;
     } ints[] = {
         {ZMQ_SNDHWM, SEND_QUEUE},      {ZMQ_RCVHWM, RECEIVE_QUEUE}, {ZMQ_HEARTBEAT_IVL, 2000},
-        {ZMQ_HEARTBEAT_TIMEOUT, 6000}, {ZMQ_HEARTBEAT_TTL, 10000},  {ZMQ_HANDSHAKE_IVL, 10000},
+        {ZMQ_HEARTBEAT_TIMEOUT, 6000}, {ZMQ_HEARTBEAT_TTL, 10000},  {ZMQ_HANDSHAKE_IVL, 5000},
         {ZMQ_CONNECT_TIMEOUT, 5000},   {ZMQ_TCP_MAXRT, 15000},      {ZMQ_RECONNECT_IVL, 100},
         {ZMQ_RECONNECT_IVL_MAX, 2000},
     };

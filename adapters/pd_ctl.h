@@ -73,9 +73,10 @@ void pd_push_when_up(struct pd_push *p, void (*up)(void *arg), void *arg);
 /* 0: handed to a connection that is there; -EAGAIN: nobody is connected, or its queue is full. */
 int pd_push_send(struct pd_push *p, const void *data, size_t len);
 
-/* Dropped messages since the start, for status. */
+/* Dropped messages and connections since the start, for status. */
 struct pd_ctl_counts {
     uint64_t oversized, malformed, refused_keys;
+    uint64_t excess; /* connections: too many at one port, or without an end to their message */
 };
 struct pd_ctl_counts pd_ctl_counts(const struct pd_ctl *c);
 

@@ -25,7 +25,7 @@ struct pd_ctl {
     struct loop_timer now;   /* always armed: arming it again cannot fail */
     struct pd_sock *current; /* being read; NULL when it was closed meanwhile */
     uint64_t monitors;       /* names given */
-    uint64_t grumbled[4];    /* by enum pd_grumble: when the last log line was */
+    uint64_t grumbled[3];    /* by enum pd_grumble: when the last log line was */
     struct pd_ctl_counts counts;
 
     bool curve, server;
@@ -65,7 +65,7 @@ int pd_auth_server(struct pd_sock *s); /* sets the keys of a socket; 0 or -errno
 int pd_auth_client(struct pd_sock *s);
 
 /* Whether to log again what a peer can bring about as often as it likes: once a minute each. */
-enum pd_grumble { PD_GRUMBLE_PLAIN, PD_GRUMBLE_CRYPTO, PD_GRUMBLE_UNLISTED, PD_GRUMBLE_OTHER };
+enum pd_grumble { PD_GRUMBLE_PLAIN, PD_GRUMBLE_CRYPTO, PD_GRUMBLE_UNLISTED };
 bool pd_grumble(struct pd_ctl *c, enum pd_grumble what);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "log.h"
 #include "pd_ctl_impl.h"
+#include "pd_guard.h"
 #include "pd_proto.h"
 
 #define BACKLOG 1024
@@ -20,6 +21,8 @@ struct pd_server {
     pd_request_fn *fn;
     void *arg;
     uint16_t port;
+    struct pd_guard guard;
+    uint32_t refused; /* why the connection that ends next was, 0: it was not */
 
     /* The message being taken. */
     struct pd_envelope from; /* data[0]: came with an empty frame; then the identity */
@@ -53,6 +56,7 @@ static void deliver(struct pd_server *s, zmq_msg_t *frame)
     bool oversized = zmq_msg_size(frame) > PD_MESSAGE_MAX;
 
     s->frames = 0;
+    pd_guard_delivered(&s->guard, zmq_msg_get(frame, ZMQ_SRCFD));
     if (s->malformed)
         counts->malformed++;
     else if (oversized)
@@ -85,45 +89,68 @@ static bool take_request(struct pd_sock *sock)
     return true;
 }
 
-/* --- refused peers --- */
+/* --- connections --- */
 
-static void log_refused(struct pd_server *s, uint32_t why)
+static void log_refused(struct pd_server *s, const char *peer)
 {
     struct pd_ctl *c = s->sock.ctl;
-    bool plain = why == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH;
+    bool plain = s->refused != ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC;
 
     c->counts.refused_keys++;
     if (!pd_grumble(c, plain ? PD_GRUMBLE_PLAIN : PD_GRUMBLE_CRYPTO))
         return;
     if (!plain)
-        log_warn("port %u: refused a peer that has a wrong key for this side: set its "
+        log_warn("port %u: refused %s, which has a wrong key for this side: set its "
                  "curve_server_key to the public key that belongs to ours",
-                 s->port);
+                 s->port, peer);
     else if (c->curve)
-        log_warn("port %u: refused a peer without keys: set curve_server_key and curve_client_key "
-                 "there",
-                 s->port);
+        log_warn("port %u: refused %s, which comes without keys: set curve_server_key and "
+                 "curve_client_key there",
+                 s->port, peer);
     else
-        log_warn("port %u: refused a peer that wants keys: set curve_server_key here, or take it "
+        log_warn("port %u: refused %s, which wants keys: set curve_server_key here, or take it "
                  "away there",
-                 s->port);
+                 s->port, peer);
 }
 
-/* The one that is asked for a client's key logs and counts those itself (FAILED_AUTH). */
+/* A handshake failed; the connection's end is the next event. Of two sides that do not fit one sees
+ * why, and the other may only see the end. What the one that is asked for a client's key refuses
+ * (FAILED_AUTH) it has logged and counted. */
+static void handshake_failed(struct pd_server *s, uint16_t event, uint32_t why)
+{
+    struct pd_ctl *c = s->sock.ctl;
+    bool told = event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL &&
+                (why == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH ||
+                 why == ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC);
+
+    s->refused = 0;
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+        return;
+    if (told || c->curve)
+        s->refused = told ? why : ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH;
+    else
+        c->counts.malformed++;
+}
+
 static bool take_event(struct pd_sock *monitor)
 {
     struct pd_server *s = container_of(monitor, struct pd_server, monitor);
+    char peer[64];
     uint16_t event;
     uint32_t value;
 
     if (!pd_sock_event(monitor, &event, &value))
         return false;
-    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL &&
-        (value == ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH ||
-         value == ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC))
-        log_refused(s, value);
-    else if (event != ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-        s->sock.ctl->counts.malformed++;
+    switch (event) {
+    case ZMQ_EVENT_ACCEPTED: pd_guard_accepted(&s->guard, (int)value); break;
+    case ZMQ_EVENT_DISCONNECTED:
+        pd_guard_gone(&s->guard, (int)value, peer);
+        if (s->refused)
+            log_refused(s, peer);
+        s->refused = 0;
+        break;
+    default: handshake_failed(s, event, value); break;
+    }
     return true;
 }
 
@@ -154,16 +181,20 @@ static int bind_server(struct pd_server *s, const char *host, uint16_t port)
     if (!err)
         err = pd_auth_server(&s->sock);
     if (!err)
-        err = pd_sock_monitor(&s->sock,
-                              ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                                  ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                                  ZMQ_EVENT_HANDSHAKE_FAILED_AUTH,
-                              &s->monitor);
+        err = pd_sock_monitor(
+            &s->sock,
+            ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH,
+            &s->monitor);
     if (!err)
         err = pd_sock_address(&s->sock, host, port, address);
     if (!err && zmq_bind(s->sock.zmq, address))
         err = pd_zmq_error();
-    return err ? err : read_port(s);
+    if (!err)
+        err = read_port(s);
+    if (!err)
+        pd_guard_init(&s->guard, s->sock.ctl->loop, s->port, &s->sock.ctl->counts.excess);
+    return err;
 }
 
 int pd_server_create(struct pd_ctl *c, const char *host, uint16_t port, pd_request_fn *fn,
@@ -197,6 +228,7 @@ void pd_server_destroy(struct pd_server *s)
     if (!s)
         return;
     pd_sock_close_both(&s->sock, &s->monitor);
+    pd_guard_fini(&s->guard);
     free(s);
 }
 

@@ -5,10 +5,12 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "clock.h"
 #include "ctl_fixture.h"
+#include "pd_guard.h"
 #include "pd_proto.h"
 
 #define COUNTED(member) offsetof(struct pd_ctl_counts, member)
@@ -252,6 +254,71 @@ START_TEST(strangers_only_count)
 }
 END_TEST
 
+static void send_all(int fd, const void *data, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t n = send(fd, (const char *)data + at, len - at, MSG_NOSIGNAL);
+
+        if (n < 0)
+            return;
+        at += (size_t)n;
+    }
+}
+
+/* A peer that speaks ZMTP and never comes to the end of its message. */
+START_TEST(endless_message_ends_its_connection)
+{
+    static const char greeting[64] = "\xff\0\0\0\0\0\0\0\0\x7f\3\0NULL";
+    static const char hello[] = "\4\x1c\5READY\xbSocket-Type\0\0\0\6DEALER";
+    char theirs[64 + 43]; /* greeting and READY */
+    static char frame[9 + 65536] = "\3\0\0\0\0\0\1\0\0";
+    int fd = try_connect(echo.port);
+    struct timeval patience = {.tv_sec = PATIENCE};
+    uint64_t sent = 0;
+
+    ck_assert_int_ge(fd, 0);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    send_all(fd, greeting, sizeof greeting);
+    send_all(fd, hello, sizeof hello - 1);
+    ck_assert_int_eq(recv(fd, theirs, sizeof theirs, MSG_WAITALL), sizeof theirs);
+    while (send(fd, frame, sizeof frame, MSG_NOSIGNAL) == sizeof frame)
+        sent += sizeof frame;
+    ck_assert_int_ne(errno, EAGAIN);
+    ck_assert_uint_gt(sent, 16 * MIB);
+    close(fd);
+    ck_assert_uint_eq(counts_of(server_ctl).excess, 1);
+    assert_answered(echo.port);
+    ck_assert_uint_eq(now(&seen.requests), 1);
+}
+END_TEST
+
+START_TEST(connections_are_not_without_number)
+{
+    enum { MANY = PD_GUARD_CONNECTIONS + 50 };
+    struct rlimit limit;
+    int fds[MANY];
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_cur < 2 * MANY + 100)
+        return;
+    ck_assert_int_eq(client_start("127.0.0.1", echo.port), 0);
+    wait_for(&seen.ups, 1);
+    for (int i = 0; i < MANY; i++)
+        fds[i] = try_connect(echo.port);
+    wait_count(server_ctl, COUNTED(excess), 50);
+    ck_assert_int_eq(client_send("still there"), 0);
+    wait_for(&seen.replies, 1);
+    for (int i = 0; i < MANY; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+    assert_answered(echo.port);
+    ck_assert_uint_eq(now(&seen.downs), 0);
+}
+END_TEST
+
 /* --- the server's address --- */
 
 START_TEST(a_port_in_use_is_said)
@@ -445,6 +512,8 @@ int main(void)
     tcase_add_test(tc, too_long_is_answered_and_counted);
     tcase_add_test(tc, far_too_long_ends_the_connection);
     tcase_add_test(tc, strangers_only_count);
+    tcase_add_test(tc, endless_message_ends_its_connection);
+    tcase_add_test(tc, connections_are_not_without_number);
     tcase_add_test(tc, a_port_in_use_is_said);
     tcase_add_test(tc, client_gets_its_answers);
     tcase_add_test(tc, client_follows_a_server_that_restarts);
