@@ -237,10 +237,11 @@ static void ask_status(void *arg)
     struct pd *pd = q->pd;
     struct pd_ctl_counts c = pd_ctl_counts(pd->ctl);
 
-    q->answer = json_pack("{s:b, s:s, s:s, s:I, s:I, s:I}", "is_healthy", 1, "type", "pd", "role",
-                          pd->send ? "sender" : "receiver", "messages_oversized",
-                          (json_int_t)c.oversized, "messages_malformed", (json_int_t)c.malformed,
-                          "messages_refused", (json_int_t)c.refused_keys);
+    q->answer =
+        json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I}", "is_healthy", 1, "type", "pd", "role",
+                  pd->send ? "sender" : "receiver", "messages_oversized", (json_int_t)c.oversized,
+                  "messages_malformed", (json_int_t)c.malformed, "messages_refused",
+                  (json_int_t)c.refused_keys, "connections_shut", (json_int_t)c.excess);
     if (q->answer && pd->send)
         pd_send_status(pd->send, q->answer);
     else if (q->answer)

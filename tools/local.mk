@@ -46,6 +46,14 @@ tools_l2bench_SOURCES = \
 	tools/l2bench.c
 tools_l2bench_LDADD = $(L2FS_LIBS)
 
+# Makes the keys of the pd adapter.
+if HAVE_PD
+bin_PROGRAMS += tools/l2fs-keygen
+dist_man_MANS += tools/man/l2fs-keygen.1
+endif
+tools_l2fs_keygen_SOURCES = tools/keygen.c
+tools_l2fs_keygen_LDADD = $(ZMQ_LIBS)
+
 dist_man_MANS += tools/man/l2bench.1 tools/man/l2fs.5 tools/man/l2fsctl.1 tools/man/mount.l2fs.8
 EXTRA_DIST += tools/build tools/demo-pd tools/deps tools/quickstart tools/run-tests
 EXTRA_DIST += tools/examples/decode.fstab tools/examples/decode.json tools/examples/decode.mount \
