@@ -154,7 +154,8 @@ def flood(seconds, corpus, host, init, alloc, *pids):
     counts = {}
 
     def run(name, fn, *args):
-        counts[name] = fn(*args)
+        sent = fn(*args)
+        counts[name] = counts.get(name, 0) + sent  # a port of the transfers may be gone by now
 
     threads = []
     for name, port in (("init", int(init)), ("alloc", int(alloc))):
