@@ -81,29 +81,36 @@ static void forget(struct recv_peer *p)
     free(p);
 }
 
-/* When there are too many, the one that was heard of least recently and has nothing here goes. */
-static bool make_place(struct pd_recv *r)
+/* The one that was heard of least recently and has nothing here, but for `keep`. */
+static struct recv_peer *idlest(struct pd_recv *r, const struct recv_peer *keep)
 {
     struct list *node;
 
-    if (r->npeers < PD_PEERS_MAX)
-        return true;
     list_for_each(node, &r->peers)
     {
         struct recv_peer *p = list_entry(node, struct recv_peer, link);
 
-        if (!p->nallocs) {
-            forget(p);
-            return true;
-        }
+        if (!p->nallocs && p != keep)
+            return p;
     }
-    return false;
+    return NULL;
+}
+
+/* Who is connected takes the place of another when there are too many. */
+static int take_place(struct recv_peer *p)
+{
+    struct pd_recv *r = p->rank->recv;
+    struct recv_peer *other = r->npeers > PD_PEERS_MAX ? idlest(r, p) : NULL;
+
+    if (other)
+        forget(other);
+    return r->npeers > PD_PEERS_MAX ? -EUSERS : 0;
 }
 
 static struct recv_peer *add(struct recv_rank *rank, struct pd_bytes name)
 {
     struct pd_recv *r = rank->recv;
-    struct recv_peer *p = make_place(r) ? calloc(1, sizeof(*p)) : NULL;
+    struct recv_peer *p = calloc(1, sizeof(*p));
 
     if (!p)
         return NULL;
@@ -129,6 +136,7 @@ static bool name_ok(struct pd_bytes name)
     return true;
 }
 
+/* What does not work leaves the connection that there is. */
 static int connect(struct recv_peer *p, const struct pd_message *m)
 {
     static const struct pd_conn_ops ops = {.failed = failed};
@@ -142,6 +150,7 @@ static int connect(struct recv_peer *p, const struct pd_message *m)
         pd_conn_close(conn);
         return err;
     }
+    recv_peer_disconnect(p);
     p->conn = conn;
     p->epoch = m->epoch;
     p->address_crc = checksum(0, m->address.data, m->address.len);
@@ -153,6 +162,7 @@ static int hello(struct recv_rank *rank, const struct pd_message *m, struct recv
     struct recv_peer *p = recv_peer_find(rank, m->sender);
     bool again = p && p->conn && p->epoch == m->epoch &&
                  p->address_crc == checksum(0, m->address.data, m->address.len);
+    bool known = p;
     int err = 0;
 
     if (m->version != PD_VERSION)
@@ -164,10 +174,14 @@ static int hello(struct recv_rank *rank, const struct pd_message *m, struct recv
     if (!p)
         p = add(rank, m->sender);
     if (!p)
-        return -EUSERS;
-    if (!again) {
-        recv_peer_disconnect(p);
+        return -ENOMEM;
+    if (!again)
         err = connect(p, m);
+    if (!err && !known)
+        err = take_place(p);
+    if (err && !known) {
+        forget(p);
+        return err;
     }
     p->heard = clock_now();
     list_remove(&p->link);

@@ -59,6 +59,7 @@ l2_mount "pd-recv://127.0.0.1:0,lease=2s,alloc_timeout=1s" "$DEC" -o l1=64M
 init=$(status "$DEC" '.init_ports[0]')
 alloc=$(status "$DEC" '.alloc_ports[0]')
 timeout 30 $PYTHON "$LIB/pd_hostile.py" rogue 127.0.0.1 "$init" "$alloc" "$WORK/address"
+[ "$(status "$DEC" .peers)" -lt 10 ] || fail "who was refused is remembered"
 at_rest() { [ "$(status "$DEC" '.buffer_used + .waiting + .allocations + .buffers')" = 0 ]; }
 wait_for 10 at_rest
 assert_eq "$(find "$DEC" -mindepth 1)" ""

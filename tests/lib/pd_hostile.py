@@ -298,6 +298,12 @@ def rogue(host, init, alloc, address):
         got_nothing(r.hello(**more), more)
     got = r.hello()
     expect(not got.get("error") and got["version"] == 1 and got["epoch"] == r.epoch, got)
+    # Who cannot be connected takes nobody's place, and no connection away.
+    epoch = r.epoch
+    for i in range(300):
+        got_nothing(r.hello(sender="nobody%d" % i, address=b"x"), "a name without an address")
+    got_nothing(r.hello(address=b"x"), "the name of another without an address")
+    r.epoch = epoch
     bad_keys = ["", "/", "a//b", "../x", "a/../b", ".l2fs/status", "/abs", "dir/", "n" * 300,
                 "/".join(["d" * 200] * 40)]
     for key in bad_keys:
