@@ -22,7 +22,7 @@ assert_fails "$keygen"
 { echo "# prefill nodes"; cat keys/good.pub; } >keys/clients
 
 # lines LOG TEXT: how many lines of it have the text.
-lines() { grep -c -- "$2" "$1" || true; }
+lines() { grep -cF -- "$2" "$1" || true; }
 says() { [ "$(lines "$1" "$2")" -gt 0 ]; }
 # sender NAME OPTIONS: a mount that sends, at $WORK/NAME, with its log in NAME.log.
 sender() {
