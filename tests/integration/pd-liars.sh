@@ -20,11 +20,8 @@ end() {
 trap 'end; l2_cleanup' EXIT
 
 status() { jq -r "$2" "$1/.l2fs/adapters/pd/status"; }
-# sender ALLOC INIT: mounts one at $PRE.
-sender() {
-    l2_mount "pd-send://127.0.0.1:$1,$2,alloc_timeout=200ms,transfer_timeout=500ms,connect_timeout=300ms" "$PRE" \
-        -o l1=64M,store_retries=0
-}
+# sender ALLOC INIT OPTIONS: mounts one at $PRE.
+sender() { l2_mount "pd-send://127.0.0.1:$1,$2$3" "$PRE" -o l1=64M,store_retries=0; }
 # stored KEY: fsync tells whether the receiver has it.
 stored() { timeout 10 sync "$PRE/$1" 2>"$WORK/why"; }
 
@@ -33,7 +30,7 @@ $PYTHON "$LIB/pd_hostile.py" liar "$WORK/address" >"$WORK/liar" &
 liar=$!
 wait_for 10 test -s "$WORK/liar"
 read -r init alloc <"$WORK/liar"
-sender "$alloc" "$init"
+sender "$alloc" "$init" ,alloc_timeout=300ms,transfer_timeout=1s,connect_timeout=500ms
 mkdir -p "$PRE/lie"
 able() { [ "$(status "$PRE" .peers_down)" = 0 ]; }
 # told LIE: whether a key that is answered like that counts as stored.
@@ -68,7 +65,7 @@ assert_eq "$(status "$DEC" .landed_keys)" 0
 say "the honest one"
 l2_umount "$PRE"
 kill $liar
-sender "$alloc" "$init"
+sender "$alloc" "$init" ""
 echo true >"$PRE/key"
 stored key || fail "$(cat "$WORK/why")"
 assert_eq "$(cat "$DEC/key")" true
