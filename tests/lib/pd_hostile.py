@@ -127,7 +127,7 @@ def flood_tcp(until, host, port):
 
 
 def listening(pid):
-    """Ports that the process listens on, of TCP."""
+    """Where the process listens for TCP: (address, port)."""
     inodes = set()
     for fd in glob.glob("/proc/%s/fd/*" % pid):
         try:
@@ -136,13 +136,14 @@ def listening(pid):
             continue
         if link.startswith("socket:["):
             inodes.add(link[8:-1])
-    ports = set()
-    for table in ("tcp", "tcp6"):
-        for line in open("/proc/%s/net/%s" % (pid, table)).readlines()[1:]:
-            field = line.split()
-            if field[3] == "0A" and field[9] in inodes:
-                ports.add(int(field[1].split(":")[1], 16))
-    return sorted(ports)
+    places = set()
+    for line in open("/proc/%s/net/tcp" % pid).readlines()[1:]:
+        field = line.split()
+        if field[3] == "0A" and field[9] in inodes:
+            address, port = field[1].split(":")
+            address = socket.inet_ntoa(bytes.fromhex(address)[::-1])
+            places.add(("127.0.0.1" if address == "0.0.0.0" else address, int(port, 16)))
+    return sorted(places)
 
 
 def flood(seconds, corpus, host, init, alloc, *pids):
@@ -161,8 +162,8 @@ def flood(seconds, corpus, host, init, alloc, *pids):
     for name, port in (("init", int(init)), ("alloc", int(alloc))):
         threads.append(threading.Thread(target=run, args=(name, flood_zmq, until, host, port, seeds,
                                                           ours)))
-    for port in (port for pid in pids for port in listening(pid)):
-        threads.append(threading.Thread(target=run, args=("tcp", flood_tcp, until, host, port)))
+    for place in (place for pid in pids for place in listening(pid)):
+        threads.append(threading.Thread(target=run, args=(place, flood_tcp, until, *place)))
     for t in threads:
         t.start()
     for t in threads:
