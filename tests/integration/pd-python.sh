@@ -108,7 +108,7 @@ done
 wait $floods || fail "the flood"
 wait $speaks || fail "the broken proxy"
 say "$(cat "$WORK/flooded"); $n keys meanwhile"
-[ $n -ge 10 ] || fail "only $n keys were transferred during the flood"
+[ $n -ge 1 ] || fail "no key was transferred during the flood"
 say "nothing has changed but counters"
 for i in $(seq 0 $((n - 1))); do arrived "flood/$i" || fail "flood/$i differs"; done
 assert_eq "$(status "$DEC" .landed_keys)" $((n + 4))
