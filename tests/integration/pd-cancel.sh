@@ -14,6 +14,7 @@ D=$WORK/decode
 ctl=$BUILDDIR/tools/l2fsctl
 awake() {
     rc=$?
+    set +e
     kill -CONT "$(l2_pid "$D")" 2>/dev/null || true
     kill "$proxy" 2>/dev/null || true
     return $rc
