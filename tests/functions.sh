@@ -5,6 +5,7 @@
 #   # timeout: SECONDS   more than the usual 120
 #   # fallback: yes      also run against the distribution's libfuse, without passthrough
 #   # alone: yes         not beside other scripts (it compares speeds, or takes most of the memory)
+#   # network: own       in a network namespace with nothing but lo
 #   # slow: yes          left out by run-tests --quick, and of the sanitizer builds
 # What is mounted with l2_mount is unmounted at exit, however the script ends.
 set -eu

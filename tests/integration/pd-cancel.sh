@@ -2,6 +2,7 @@
 # Keys on their way to a decode mount that does not answer: removing one waits for nothing, l2fsctl cancel takes those of
 # a request back, nobody is told of it, and the room at the receiver is free again. Then .l2fs/peers and user.l2fs.peer.
 # fallback: yes
+# network: own
 . "$SRCDIR/tests/functions.sh"
 need getfattr setfattr timeout
 "$BUILDDIR/mount.l2fs" --help pd >/dev/null 2>&1 || skip "built without the pd adapter"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # PD with keys: two mounts that have them transfer. Who comes without, with a wrong one, or is not listed is refused,
 # with one line in each log that says what to do, and those who belong go on.
+# network: own
 . "$SRCDIR/tests/functions.sh"
 need jq
 "$BUILDDIR/mount.l2fs" --help pd >/dev/null 2>&1 || skip "built without the pd adapter"

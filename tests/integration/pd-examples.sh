@@ -1,4 +1,5 @@
 #!/bin/sh
+# slow: yes
 # What tools/examples shows for two nodes is mounted as it stands, but for hosts, ports, key files, sizes and places;
 # the demo runs.
 # timeout: 120

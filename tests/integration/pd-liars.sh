@@ -1,6 +1,8 @@
 #!/bin/sh
+# slow: yes
 # PD with peers that speak the protocol and lie: an l2fs receiver to which an l2fs sender stores, and an l2fs
 # sender at an l2fs receiver. Nothing of what they say is believed, and the honest are served meanwhile.
+# network: own
 . "$SRCDIR/tests/functions.sh"
 need jq getfattr
 "$BUILDDIR/mount.l2fs" --help pd >/dev/null 2>&1 || skip "built without the pd adapter"

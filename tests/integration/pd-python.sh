@@ -1,7 +1,9 @@
 #!/bin/sh
+# slow: yes
 # PD against Python: LMCache's senders of both generations at an l2fs receiver, an l2fs sender at a proxy, and
 # garbage on every port while two mounts transfer.
 # L2FS_FLOOD=SECONDS of garbage (6).
+# network: own
 . "$SRCDIR/tests/functions.sh"
 need jq getfattr setfattr
 "$BUILDDIR/mount.l2fs" --help pd >/dev/null 2>&1 || skip "built without the pd adapter"

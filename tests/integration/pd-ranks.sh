@@ -2,6 +2,7 @@
 # Two TP ranks and two receivers: each rank has its ports, a request is ready when every rank has said so, the proxy
 # hears of it once from each; keys go where their directory or user.l2fs.peer says.
 # timeout: 120
+# network: own
 . "$SRCDIR/tests/functions.sh"
 need getfattr setfattr
 "$BUILDDIR/mount.l2fs" --help pd >/dev/null 2>&1 || skip "built without the pd adapter"

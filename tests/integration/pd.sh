@@ -3,6 +3,7 @@
 # with its attributes; the request opens there, and the proxy is told once, when all of it has landed.
 # timeout: 180
 # fallback: yes
+# network: own
 . "$SRCDIR/tests/functions.sh"
 need getfattr setfattr
 "$BUILDDIR/mount.l2fs" --help pd >/dev/null 2>&1 || skip "built without the pd adapter"

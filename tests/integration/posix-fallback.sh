@@ -1,4 +1,5 @@
 #!/bin/sh
+# slow: yes
 # As posix.sh, with the daemon in the way of every read and write.
 # timeout: 300
 . "$SRCDIR/tests/functions.sh"
