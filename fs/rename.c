@@ -251,12 +251,20 @@ static int rename_in_tiers(struct l2fs *fs, struct move *m)
     return first;
 }
 
-/* L2 did not follow: store again under the new name, the old one is removed when it can be. */
+/* L2 did not follow: store again under the new name, the old one is removed when it can be. What a store
+ * that runs or waits has done was done under the old one, so a generation of its own begins. */
 static void store_again(struct l2fs *fs, struct inode *inode)
 {
+    struct object *o;
+
     LOCKED_SCOPE(&fs->ns->lock);
-    if (!inode->dir)
-        store_again_locked(fs, inode, false);
+    o = inode->object;
+    if (o && o->want_gen) {
+        o->want_gen++;
+        o->storing_name = NULL;
+        inode->tiers = 0;
+    }
+    store_again_locked(fs, inode, false);
 }
 
 /* Only L2 has the bytes. Where a tier followed they are under the new name; else the tree goes back to

@@ -21,6 +21,7 @@
 #define NEVER FAULT("{\"op\":\"store\",\"action\":\"never\"}")
 #define WAIT_MS 30000
 #define SOON (2 * NSEC_PER_SEC) /* tiers that answer do so earlier on a busy machine, too */
+#define LONGER (17 * MIB)       /* bytes that a tier is given a second more for */
 
 static struct vfsrig r;
 static char release[64];
@@ -486,6 +487,46 @@ START_TEST(a_rename_over_a_key_that_hangs_is_refused)
 }
 END_TEST
 
+/* What was stored under the old name is removed there, so it does not count for the new one. */
+START_TEST(a_rename_that_timed_out_is_stored_everywhere)
+{
+    init("[" FAULT("{\"op\":\"store\",\"key\":\"b\",\"action\":\"never\",\"count\":1}") "," FAULT(
+        "{\"op\":\"store\",\"key\":\"a\",\"action\":\"fail\"}") "]");
+    r.cfg.store_retries = 0; /* for ever */
+    r.cfg.store_timeout = SOON;
+    vfsrig_start(&r);
+    ck_assert_int_eq(vfsrig_put(&r, "b", 1000, 1), 0);
+    UNTIL(attr_is("b", "fault=failed,fault.1=stored"));
+    ck_assert_int_eq(vfsrig_put(&r, "a", 1000, 2), 0);
+    UNTIL(attr_is("a", "fault=stored,fault.1=failed"));
+    ck_assert_int_eq(vfsrig_rename(&r, "a", "b"), 0);
+    let_go();
+    UNTIL(attr_is("b", "fault=stored,fault.1=stored"));
+    ck_assert_int_eq(vfsrig_evict(&r, "b"), 0);
+    ck_assert_int_eq(vfsrig_check(&r, "b", 1000, 2), 0);
+    end();
+}
+END_TEST
+
+/* As above, while the store under the old name runs: what it ends with is removed already. */
+START_TEST(a_rename_that_timed_out_before_the_store)
+{
+    init("[" FAULT("{\"op\":\"store\",\"key\":\"a\",\"action\":\"never\"}") "," MOCK "]");
+    r.cfg.store_timeout = SOON;
+    vfsrig_start(&r);
+    ck_assert_int_eq(vfsrig_put(&r, "a", LONGER, 1), 0);
+    UNTIL(objects(1) == 1);
+    ck_assert_int_eq(vfsrig_rename(&r, "a", "b"), 0);
+    vfsrig_wait_stored(&r);
+    ck_assert_uint_eq(objects(1), 1);
+    ck_assert_str_eq(attr("b", "user.l2fs.store"), "fault=stored,mock.1=stored");
+    let_go();
+    UNTIL(!vfsrig_evict(&r, "b"));
+    ck_assert_int_eq(vfsrig_check(&r, "b", LONGER, 1), 0);
+    end();
+}
+END_TEST
+
 START_TEST(the_status_says_who_is_stalled)
 {
     struct text out = {0};
@@ -793,13 +834,14 @@ int main(void)
                     after_the_limit_it_stays_in_l1_until_asked,
                     a_directory_is_tried_again_as_a_whole, a_write_or_an_fsync_tries_again,
                     one_tier_is_enough_after_the_limit, a_tier_that_fails_does_not_fill_l1));
-    suite_add(s, "overdue",
-              TESTS(a_tier_that_never_answers_does_not_fill_l1,
-                    a_newer_store_comes_after_the_overdue_one, what_came_late_counts,
-                    an_overdue_store_keeps_its_bytes_unchanged,
-                    a_rename_that_l2_cannot_follow_is_refused,
-                    a_rename_that_one_tier_follows_counts_there,
-                    a_rename_over_a_key_that_hangs_is_refused, the_status_says_who_is_stalled));
+    suite_add(
+        s, "overdue",
+        TESTS(
+            a_tier_that_never_answers_does_not_fill_l1, a_newer_store_comes_after_the_overdue_one,
+            what_came_late_counts, an_overdue_store_keeps_its_bytes_unchanged,
+            a_rename_that_l2_cannot_follow_is_refused, a_rename_that_one_tier_follows_counts_there,
+            a_rename_over_a_key_that_hangs_is_refused, a_rename_that_timed_out_is_stored_everywhere,
+            a_rename_that_timed_out_before_the_store, the_status_says_who_is_stalled));
     suite_add(s, "end",
               TESTS(the_end_does_not_wait_for_a_stuck_tier,
                     the_end_does_not_try_a_failing_tier_for_ever, the_end_tries_what_was_given_up));
