@@ -31,6 +31,8 @@ struct arrive {
     struct room_wait space; /* ns->lock */
     struct room_wait quota; /* ns->lock */
     pthread_mutex_t mutex;  /* leaf; held while they are called */
+    struct list early;      /* mutex; requests that were ready before the tree was there */
+    size_t nearly;          /* mutex; of them */
     struct {
         void (*fn)(void *arg);
         void *arg;

@@ -228,6 +228,25 @@ START_TEST(the_oldest_go)
 }
 END_TEST
 
+/* A receiver takes messages before the tree is there. */
+START_TEST(said_while_the_mount_starts)
+{
+    struct handle *h;
+
+    vfsrig_start(&r);
+    atomic_store(&r.fs->arrive.open, false);
+    say("early");
+    assert_listed("");
+    arrive_open(r.fs);
+    assert_listed("early ");
+    ck_assert_int_eq(vfsrig_open(&r, ".l2fs/ready/early", O_RDONLY, &h), 0);
+    assert_line(h, "early");
+    vfsrig_close(&r, h);
+    atomic_store(&r.fs->arrive.open, false);
+    say("never built");
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("ready");
@@ -238,7 +257,8 @@ int main(void)
                                   poll_tells,
                                   said_twice_and_names_that_are_none,
                                   over_after_its_time,
-                                  the_oldest_go};
+                                  the_oldest_go,
+                                  said_while_the_mount_starts};
 
     tcase_add_checked_fixture(tc, setup, teardown);
     for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
