@@ -71,9 +71,12 @@ static void check_locked(struct reaper *r, struct extra *e, uint64_t now)
         wheel_add(&r->wheel, &e->expire, now + RECHECK_NS);
 }
 
+/* Still due: it may be announced again, for longer, while it goes. */
 static bool is_unread(const struct inode *inode)
 {
-    return inode->landing && is_idle(inode);
+    const struct landing *l = inode->landing;
+
+    return l && l->goes && l->due.due <= clock_now() && is_idle(inode);
 }
 
 static void tell_unread(struct l2fs *fs, const char *key)
@@ -91,7 +94,8 @@ static void remove_unread_locked(struct reaper *r, struct inode *inode)
     unlock(&fs->ns->lock);
     file_remove(fs, inode, is_unread, tell_unread);
     lock(&fs->ns->lock);
-    if (inode->names && inode->landing && !list_linked(&inode->landing->due.link))
+    if (inode->names && inode->landing && inode->landing->due.due != UINT64_MAX &&
+        !list_linked(&inode->landing->due.link))
         wheel_add(&r->unread, &inode->landing->due, clock_deadline(RECHECK_NS));
     inode->busy--;
     file_settle_locked(fs, inode);

@@ -33,6 +33,14 @@ static void setup_small(void)
     told = 0;
 }
 
+/* A tier whose first removal takes a while. */
+static void setup_slow(void)
+{
+    vfsrig_init(&r, "[{\"type\":\"fault\",\"inner\":{\"type\":\"mock\",\"max_size_gb\":1,"
+                    "\"mock_bandwidth_gb\":100},\"rules\":[{\"op\":\"remove\",\"count\":1,"
+                    "\"action\":\"delay\",\"delay\":\"1s\"}]}]");
+}
+
 static void teardown(void)
 {
     vfsrig_fini(&r);
@@ -226,6 +234,28 @@ START_TEST(announced_again)
 }
 END_TEST
 
+/* Its sender was told that it need not be sent: the name that is left stays. */
+START_TEST(announced_again_while_it_goes)
+{
+    struct arrival what;
+    struct arrivals *a;
+
+    vfsrig_start(&r);
+    a = &r.fs->arrive.base;
+    ck_assert_int_eq(peer_land_for(&r, "a", 1000, 1, 500 * MSEC), 0);
+    ck_assert_int_eq(vfsrig_link(&r, "a", "b"), 0);
+    vfsrig_wait_stored(&r);
+    while (vfsrig_find(&r, "a") && vfsrig_find(&r, "b"))
+        usleep(5000);
+    what = peer_describe(vfsrig_find(&r, "a") ? "a" : "b", 1000, 1);
+    what.ttl = _i ? 3600 * NSEC_PER_SEC : 0;
+    ck_assert_int_eq(a->reserve(a, &what), -EEXIST);
+    sleep(3);
+    ck_assert_ptr_nonnull(vfsrig_find(&r, what.key));
+    ck_assert(rig_is_unread(&r, what.key));
+}
+END_TEST
+
 START_TEST(unlinked_unread)
 {
     vfsrig_start(&r);
@@ -306,7 +336,7 @@ int main(void)
 {
     Suite *s = suite_create("landed");
     TCase *discarded = tcase_create("discarded"), *kept = tcase_create("kept");
-    TCase *small = tcase_create("small");
+    TCase *small = tcase_create("small"), *slow = tcase_create("slow");
     const TTest *const tests[] = {room_is_waited_for,
                                   read_ones_make_room,
                                   who_asks_no_more_is_passed,
@@ -321,10 +351,13 @@ int main(void)
         tcase_add_test(discarded, tests[i]);
     tcase_add_checked_fixture(kept, setup_fs, teardown);
     tcase_add_test(kept, unread_goes_from_tiers_too);
+    tcase_add_checked_fixture(slow, setup_slow, teardown);
+    tcase_add_loop_test(slow, announced_again_while_it_goes, 0, 2);
     tcase_add_checked_fixture(small, setup_small, teardown);
     tcase_add_test(small, a_full_tier_keeps_what_is_unread);
     tcase_add_test(small, a_quota_that_evicts_is_waited_for);
     suite_add_tcase(s, small);
+    suite_add_tcase(s, slow);
     suite_add_tcase(s, discarded);
     suite_add_tcase(s, kept);
     return suite_run(s);
