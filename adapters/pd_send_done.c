@@ -30,14 +30,15 @@ struct send_request {
     struct send_notice *notices; /* npeers entries, when told of */
 };
 
-static struct send_request *find(struct pd_send *s, const char *req_id)
+/* The one that is told of, or the one that is not yet: a request of that id may follow another. */
+static struct send_request *find(struct pd_send *s, const char *req_id, bool telling)
 {
     struct hash_node *n = hash_first(&s->requests, hash_bytes(req_id, strlen(req_id), 0));
 
     for (; n; n = hash_next(n)) {
         struct send_request *r = container_of(n, struct send_request, node);
 
-        if (!strcmp(r->req_id, req_id))
+        if (!strcmp(r->req_id, req_id) && telling == (r->deadline != 0))
             return r;
     }
     return NULL;
@@ -105,7 +106,7 @@ void send_request_landed(struct send_batch *b)
         any = !b->keys[i].error;
     if (!any || !*b->req_id || s->stopping)
         return;
-    r = find(s, b->req_id);
+    r = find(s, b->req_id, false);
     if (!r)
         r = add(s, b->req_id);
     if (r)
@@ -211,8 +212,8 @@ int pd_send_request_done(struct pd_send *s, const struct l2_route *route)
         return -ESHUTDOWN;
     if (!route->req_id || !*route->req_id)
         return -EINVAL;
-    r = find(s, route->req_id);
-    if (r && r->deadline)
+    r = find(s, route->req_id, false);
+    if (!r && find(s, route->req_id, true))
         return 0;
     if (!r)
         target = route_of(s, route);

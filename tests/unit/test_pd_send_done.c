@@ -118,6 +118,50 @@ START_TEST(the_receivers_of_a_request_hear_of_it_then_the_proxy)
 }
 END_TEST
 
+/* The next keys of that id are of a new request, also while the one before is told of. */
+START_TEST(a_second_round_is_told_of_too)
+{
+    struct push *a = push_of("r1", 1, "one/"), *b = push_of("r1", 1, "two/");
+
+    rig_start(&rig);
+    push_run(a);
+    far_order(&rig.far[1], (struct orders){.hold = 1U << PD_DONE});
+    ck_assert_int_eq(request_done("r1", NULL), 0);
+    far_wait(&rig.far[1], PD_DONE, 1);
+    push_run(b);
+    ck_assert_uint_eq(rig.far[2].count[PD_DONE], 0);
+    ck_assert_int_eq(request_done("r1", NULL), 0);
+    far_wait(&rig.far[2], PD_DONE, 1);
+    check_notified("r1");
+    far_release(&rig.far[1]);
+    check_notified("r1");
+    ck_assert_uint_eq(rig.far[0].count[PD_DONE], 0);
+    push_free(a);
+    push_free(b);
+}
+END_TEST
+
+START_TEST(a_second_round_is_told_of_after_the_first)
+{
+    struct push *a = push_of("r1", 1, "one/"), *b = push_of("r1", 1, "two/");
+
+    rig_start(&rig);
+    push_run(a);
+    far_order(&rig.far[1], (struct orders){.hold = 1U << PD_DONE});
+    ck_assert_int_eq(request_done("r1", NULL), 0);
+    far_wait(&rig.far[1], PD_DONE, 1);
+    push_run(b);
+    far_release(&rig.far[1]);
+    check_notified("r1");
+    ck_assert_int_eq(request_done("r1", NULL), 0);
+    check_notified("r1");
+    ck_assert_uint_eq(rig.far[2].count[PD_DONE], 1);
+    ck_assert_uint_eq(rig.far[0].count[PD_DONE], 0);
+    push_free(a);
+    push_free(b);
+}
+END_TEST
+
 START_TEST(an_unknown_request_goes_along_its_route)
 {
     rig_start(&rig);
@@ -211,6 +255,8 @@ int main(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, the_receivers_of_a_request_hear_of_it_then_the_proxy);
+    tcase_add_test(tc, a_second_round_is_told_of_too);
+    tcase_add_test(tc, a_second_round_is_told_of_after_the_first);
     tcase_add_test(tc, an_unknown_request_goes_along_its_route);
     tcase_add_test(tc, keys_of_two_requests_are_two_batches);
     tcase_add_test(tc, a_lost_done_is_said_again);
