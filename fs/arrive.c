@@ -13,6 +13,7 @@
 
 #include "clock.h"
 #include "core.h"
+#include "rank.h"
 #include "tenant.h"
 
 #define ROOM_WAIT_NS NSEC_PER_SEC
@@ -68,10 +69,20 @@ static bool is_whole_locked(const struct inode *inode)
     }
 }
 
+/* Every tier that has its bytes is removing them. */
+static bool is_leaving_locked(const struct inode *inode)
+{
+    uint32_t leaving = 0;
+
+    for (const struct rank *p = inode->ranks; p; p = p->next)
+        leaving |= (p->leaving ? 1u : 0) << p->tier;
+    return leaving && inode->state != STATE_RESIDENT && !(inode->tiers & ~leaving);
+}
+
 static bool is_same_locked(const struct inode *inode, const struct arrival *what)
 {
     return is_whole_locked(inode) && inode->state != STATE_DISK && inode->has_crc &&
-           inode->crc32c == what->crc32c && inode->size == what->size;
+           !is_leaving_locked(inode) && inode->crc32c == what->crc32c && inode->size == what->size;
 }
 
 static int check_key(const struct l2fs *fs, const char *key)

@@ -66,11 +66,12 @@ static struct inode *choose_locked(const struct tier_evictor *ev, struct tenant 
     return rank->inode;
 }
 
+/* Still: it may be announced again while it goes. */
 static bool is_idle(const struct inode *inode)
 {
     const struct object *o = inode->object;
 
-    if (inode_pinned(inode, clock_now()) || (o && (o->opens || o->store)))
+    if (inode->landing || inode_pinned(inode, clock_now()) || (o && (o->opens || o->store)))
         return false;
     return inode->state == STATE_EVICTED ||
            (inode->state == STATE_RESIDENT && object_clean_locked(inode));

@@ -5,6 +5,7 @@
 
 #include "arrive_fixture.h"
 #include "clock.h"
+#include "rank.h"
 #include "suite.h"
 
 #define NULL_TIER "[{\"type\":\"null\"}]"
@@ -256,6 +257,27 @@ START_TEST(announced_again_while_it_goes)
 }
 END_TEST
 
+START_TEST(announced_again_while_its_quota_evicts_it)
+{
+    const char *left;
+
+    vfsrig_start(&r);
+    ck_assert_int_eq(vfsrig_mkdir(&r, "t"), 0);
+    ck_assert_int_eq(vfs_setxattr(r.fs, vfsrig_find(&r, "t"), "user.l2fs.quota", "4M", 2, 0), 0);
+    ck_assert_int_eq(peer_land(&r, "t/a", 3 * MIB, 1), 0);
+    ck_assert_int_eq(vfsrig_link(&r, "t/a", "t/b"), 0);
+    ck_assert_int_eq(vfsrig_check(&r, "t/a", 3 * MIB, 1), 0);
+    vfsrig_wait_stored(&r);
+    ck_assert_int_eq(peer_reserve(&r, "t/new", 3 * MIB, 2), -EAGAIN);
+    while (vfsrig_find(&r, "t/a") && vfsrig_find(&r, "t/b"))
+        usleep(5000);
+    left = vfsrig_find(&r, "t/a") ? "t/a" : "t/b";
+    ck_assert_int_eq(peer_reserve(&r, left, 3 * MIB, 1), -EEXIST);
+    sleep(3);
+    ck_assert_ptr_nonnull(vfsrig_find(&r, left));
+}
+END_TEST
+
 START_TEST(unlinked_unread)
 {
     vfsrig_start(&r);
@@ -293,6 +315,31 @@ START_TEST(a_full_tier_keeps_what_is_unread)
     ck_assert_int_eq(vfsrig_evict(&r, "unread"), 0);
     fill(40, 80);
     wait_gone("unread");
+}
+END_TEST
+
+static void set_leaving(const char *key, bool leaving)
+{
+    struct inode *inode = vfsrig_find(&r, key);
+
+    LOCKED_SCOPE(&r.fs->ns->lock);
+    rank_find(inode, 0)->leaving = leaving;
+    inode->busy += leaving ? 1 : -1;
+}
+
+/* What its last tier is removing is not there: it is sent again. */
+START_TEST(announced_while_its_tier_evicts_it)
+{
+    vfsrig_start(&r);
+    ck_assert_int_eq(peer_land(&r, "key", 1000, 1), 0);
+    vfsrig_wait_stored(&r);
+    ck_assert_int_eq(vfsrig_check(&r, "key", 1000, 1), 0);
+    ck_assert_int_eq(vfsrig_evict(&r, "key"), 0);
+    set_leaving("key", true);
+    ck_assert_int_eq(peer_reserve(&r, "key", 1000, 1), 0);
+    peer_give_back(&r, 1000);
+    set_leaving("key", false);
+    ck_assert_int_eq(peer_reserve(&r, "key", 1000, 1), -EEXIST);
 }
 END_TEST
 
@@ -353,8 +400,10 @@ int main(void)
     tcase_add_test(kept, unread_goes_from_tiers_too);
     tcase_add_checked_fixture(slow, setup_slow, teardown);
     tcase_add_loop_test(slow, announced_again_while_it_goes, 0, 2);
+    tcase_add_test(slow, announced_again_while_its_quota_evicts_it);
     tcase_add_checked_fixture(small, setup_small, teardown);
     tcase_add_test(small, a_full_tier_keeps_what_is_unread);
+    tcase_add_test(small, announced_while_its_tier_evicts_it);
     tcase_add_test(small, a_quota_that_evicts_is_waited_for);
     suite_add_tcase(s, small);
     suite_add_tcase(s, slow);
