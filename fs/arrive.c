@@ -443,52 +443,6 @@ static int has(struct arrivals *base, const char *key)
     return 0;
 }
 
-/* A request that became ready while the mount starts: who said so does not say it again. */
-struct early {
-    struct list link;
-    char req_id[];
-};
-
-/* False: the mount is built by now. */
-static bool keep_early(struct arrive *a, const char *req_id)
-{
-    size_t len = strlen(req_id) + 1;
-    struct early *e;
-
-    LOCKED_SCOPE(&a->mutex);
-    if (atomic_load(&a->open))
-        return false;
-    e = a->nearly < READY_MAX ? malloc(sizeof(*e) + len) : NULL;
-    if (!e)
-        return true;
-    memcpy(e->req_id, req_id, len);
-    list_init(&e->link);
-    list_push_back(&a->early, &e->link);
-    a->nearly++;
-    return true;
-}
-
-static void end_early(struct arrive *a, struct list *early, bool say)
-{
-    struct list *l;
-
-    while ((l = list_pop_front(early))) {
-        struct early *e = list_entry(l, struct early, link);
-
-        if (say)
-            ready_say(a->fs, e->req_id);
-        free(e);
-    }
-}
-
-static void ready(struct arrivals *base, const char *req_id)
-{
-    struct arrive *a = to_arrive(base);
-
-    if (atomic_load(&a->open) || !keep_early(a, req_id))
-        ready_say(a->fs, req_id);
-}
-
 /* --- the instance --- */
 
 void arrive_init(struct l2fs *fs)
@@ -499,7 +453,7 @@ void arrive_init(struct l2fs *fs)
                                 .give_back = give_back,
                                 .publish = publish,
                                 .has = has,
-                                .ready = ready,
+                                .ready = arrive_ready,
                                 .set_room = set_room};
     a->fs = fs;
     lock_init(&a->mutex);
@@ -529,7 +483,7 @@ void arrive_open(struct l2fs *fs)
     list_splice(&early, &a->early);
     a->nearly = 0;
     unlock(&a->mutex);
-    end_early(a, &early, true);
+    arrive_end_early(a, &early, true);
     tell_rooms(a);
 }
 
@@ -540,6 +494,6 @@ void arrive_end(struct l2fs *fs)
 
 void arrive_fini(struct l2fs *fs)
 {
-    end_early(&fs->arrive, &fs->arrive.early, false);
+    arrive_end_early(&fs->arrive, &fs->arrive.early, false);
     pthread_mutex_destroy(&fs->arrive.mutex);
 }

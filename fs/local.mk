@@ -6,6 +6,7 @@ fs_sources = \
 	fs/arrival.h \
 	fs/arrive.c \
 	fs/arrive.h \
+	fs/arrive_early.c \
 	fs/attr.c \
 	fs/base.h \
 	fs/bitmap.c \

@@ -61,10 +61,11 @@ static void proxy_down(void)
     pull = NULL;
 }
 
-/* A port where nobody listens. */
+/* A port where nobody listens, and which the kernel gives to nobody: a connect to one of its own choice may
+ * meet itself. */
 static void no_proxy(void)
 {
-    port = 0;
+    port = (uint16_t)(10000 + getpid() % 20000);
     proxy_up(1000);
     proxy_down();
 }

@@ -1,0 +1,52 @@
+/* arrive_early.c - requests that become ready while the mount starts: the receiver listens before the tree is
+ * there. Any thread.
+ */
+#include "config.h"
+
+#include "core.h"
+#include "ready.h"
+
+struct early {
+    struct list link;
+    char req_id[];
+};
+
+/* False: the mount is built by now. */
+static bool keep_early(struct arrive *a, const char *req_id)
+{
+    size_t len = strlen(req_id) + 1;
+    struct early *e;
+
+    LOCKED_SCOPE(&a->mutex);
+    if (atomic_load(&a->open))
+        return false;
+    e = a->nearly < READY_MAX ? malloc(sizeof(*e) + len) : NULL;
+    if (!e)
+        return true;
+    memcpy(e->req_id, req_id, len);
+    list_init(&e->link);
+    list_push_back(&a->early, &e->link);
+    a->nearly++;
+    return true;
+}
+
+void arrive_end_early(struct arrive *a, struct list *early, bool say)
+{
+    struct list *l;
+
+    while ((l = list_pop_front(early))) {
+        struct early *e = list_entry(l, struct early, link);
+
+        if (say)
+            ready_say(a->fs, e->req_id);
+        free(e);
+    }
+}
+
+void arrive_ready(struct arrivals *base, const char *req_id)
+{
+    struct arrive *a = container_of(base, struct arrive, base);
+
+    if (atomic_load(&a->open) || !keep_early(a, req_id))
+        ready_say(a->fs, req_id);
+}
