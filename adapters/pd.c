@@ -6,7 +6,6 @@
  * another thread is a letter. A sender's stores go there; what either role cannot do - find and
  * load keys - and the stores of a receiver, which send nothing, are answered where they are asked.
  */
-#include "checksum.h"
 #include "clock.h"
 #include "lock.h"
 #include "log.h"
@@ -49,17 +48,6 @@ static void run_store(struct letter *letter)
     pd_send_store(s->send, s);
 }
 
-/* The receiver keeps nothing for others: a success of 0 bytes. */
-static int ignore_store(struct job *j, size_t i)
-{
-    const struct l2_buf *buf = &j->bufs[i];
-
-    if (!buf->stable)
-        return checksum_file(buf->fd, buf->size, &j->crc32c[i]);
-    j->crc32c[i] = buf->crc32c;
-    return 0;
-}
-
 static l2_task submit(struct adapter *a, const struct job_request *req)
 {
     struct pd *pd = to_pd(a);
@@ -83,8 +71,7 @@ static l2_task submit(struct adapter *a, const struct job_request *req)
         mailbox_post(pd->mailbox, &s->letter);
         return id;
     }
-    for (size_t i = 0; i < j->n; i++)
-        j->errors[i] = j->family == L2_STORE ? ignore_store(j, i) : -ENOENT;
+    job_keep_nothing(j);
     jobs_finish(&pd->jobs, j);
     return id;
 }

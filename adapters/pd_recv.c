@@ -87,28 +87,15 @@ static void unknown(const struct recv_request *req, enum pd_type type, const cha
 }
 
 /* Of LMCache's handshakes none can be served; any answer ends the wait for one. */
-static void on_init(void *arg, const struct pd_envelope *from, const void *data, size_t len)
+static void dispatch_init(const struct recv_request *req)
 {
-    struct recv_rank *rank = arg;
-    struct recv_request req = {.rank = rank, .origin = {rank->init, *from, 0}};
-    const char *why = "";
-    struct pd_message *m;
-    int err = pd_decode(data, len, &m, &why);
-
-    if (err) {
-        unknown(&req, PD_HELLO_REPLY, why);
-        return;
-    }
-    req.m = m;
-    req.origin.seq = m->seq;
-    if (m->type == PD_HELLO)
-        recv_peer_hello(&req);
+    if (req->m->type == PD_HELLO)
+        recv_peer_hello(req);
     else
-        unknown(&req, PD_HELLO_REPLY, "only l2fs senders can be served on the init port");
-    pd_message_free(m);
+        unknown(req, PD_HELLO_REPLY, "only l2fs senders can be served on the init port");
 }
 
-static void dispatch(const struct recv_request *req)
+static void dispatch_alloc(const struct recv_request *req)
 {
     const struct pd_message *m = req->m;
 
@@ -132,22 +119,37 @@ static void dispatch(const struct recv_request *req)
     }
 }
 
+/* What cannot be decoded is answered by a refusal of type `reply`. */
+static void receive(struct recv_request *req, enum pd_type reply, struct pd_bytes data,
+                    void (*dispatch)(const struct recv_request *req))
+{
+    const char *why = "";
+    struct pd_message *m;
+
+    if (pd_decode(data.data, data.len, &m, &why)) {
+        unknown(req, reply, why);
+        return;
+    }
+    req->m = m;
+    req->origin.seq = m->seq;
+    dispatch(req);
+    pd_message_free(m);
+}
+
+static void on_init(void *arg, const struct pd_envelope *from, const void *data, size_t len)
+{
+    struct recv_rank *rank = arg;
+    struct recv_request req = {.rank = rank, .origin = {rank->init, *from, 0}};
+
+    receive(&req, PD_HELLO_REPLY, (struct pd_bytes){data, len}, dispatch_init);
+}
+
 static void on_alloc(void *arg, const struct pd_envelope *from, const void *data, size_t len)
 {
     struct recv_rank *rank = arg;
     struct recv_request req = {.rank = rank, .origin = {rank->alloc, *from, 0}};
-    const char *why = "";
-    struct pd_message *m;
-    int err = pd_decode(data, len, &m, &why);
 
-    if (err) {
-        unknown(&req, PD_ALLOC_RESPONSE, why);
-        return;
-    }
-    req.m = m;
-    req.origin.seq = m->seq;
-    dispatch(&req);
-    pd_message_free(m);
+    receive(&req, PD_ALLOC_RESPONSE, (struct pd_bytes){data, len}, dispatch_alloc);
 }
 
 /* --- room and time --- */

@@ -5,6 +5,8 @@
  */
 #include "job.h"
 
+#include "checksum.h"
+
 char **job_copy_keys(const char *const *keys, size_t n)
 {
     size_t bytes = n * sizeof(char *);
@@ -87,6 +89,22 @@ void job_fail(struct job *j, int error)
 {
     for (size_t i = 0; i < j->n; i++)
         j->errors[i] = error;
+}
+
+static int keep_nothing(struct job *j, size_t i)
+{
+    const struct l2_buf *buf = &j->bufs[i];
+
+    if (!buf->stable)
+        return checksum_file(buf->fd, buf->size, &j->crc32c[i]);
+    j->crc32c[i] = buf->crc32c;
+    return 0;
+}
+
+void job_keep_nothing(struct job *j)
+{
+    for (size_t i = 0; i < j->n; i++)
+        j->errors[i] = j->family == L2_STORE ? keep_nothing(j, i) : -ENOENT;
 }
 
 int jobs_init(struct jobs *s)

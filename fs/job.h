@@ -41,6 +41,9 @@ int job_create(size_t size, const struct job_request *req, struct job **out);
 /* Only for a job that was not begun, or whose begin failed. */
 void job_destroy(struct job *j);
 void job_fail(struct job *j, int error); /* every key */
+/* The results of who keeps nothing: stores succeed with 0 bytes (what is not stable is read, for its
+ * checksum), nothing is found or loaded. */
+void job_keep_nothing(struct job *j);
 
 struct jobs {
     struct taskq *q[L2_FAMILIES];
