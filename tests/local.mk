@@ -269,7 +269,7 @@ endif
 
 TESTS = $(unit_tests) $(conform_tests)
 
-EXTRA_DIST += tests/fuzz/corpus tests/README.md tests/functions.sh tests/check-layers.sh tests/check-readme.sh tests/supp/lsan.supp tests/supp/tsan.supp
+EXTRA_DIST += tests/fuzz/corpus tests/README.md tests/functions.sh tests/pd.sh tests/check-layers.sh tests/check-readme.sh tests/supp/lsan.supp tests/supp/tsan.supp
 
 .PHONY: test-programs list-unit list-conform list-stress list-fuzz fuzz
 test-programs: $(check_PROGRAMS)

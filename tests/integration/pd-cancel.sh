@@ -5,10 +5,7 @@
 # network: own
 . "$SRCDIR/tests/functions.sh"
 need getfattr setfattr timeout
-"$BUILDDIR/mount.l2fs" --help pd >/dev/null 2>&1 || skip "built without the pd adapter"
-PYTHON=/usr/bin/python3
-"$PYTHON" -c 'import zmq' 2>/dev/null || skip "no python3-zmq here"
-export UCX_LOG_LEVEL=error
+. "$SRCDIR/tests/pd.sh"
 
 P=$WORK/prefill
 D=$WORK/decode
@@ -21,18 +18,9 @@ awake() {
     return $rc
 }
 
-cat >proxy.py <<'END'
-import zmq
-s = zmq.Context().socket(zmq.PULL)
-print(s.bind_to_random_port("tcp://127.0.0.1"), flush=True)
-while True:
-    print(s.recv(), flush=True)
-END
-"$PYTHON" proxy.py >proxy.out &
-proxy=$!
+pd_proxy 'sorted(m.items())'
 trap 'awake; l2_cleanup' EXIT
 wait_for 10 test -s proxy.out
-json() { "$PYTHON" -c 'import json, sys; s = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"; }
 # put KEY REQ_ID [LAST]
 put() {
     : >"$P/$1"

@@ -5,27 +5,10 @@
 # network: own
 . "$SRCDIR/tests/functions.sh"
 need getfattr setfattr
-"$BUILDDIR/mount.l2fs" --help pd >/dev/null 2>&1 || skip "built without the pd adapter"
-PYTHON=/usr/bin/python3
-"$PYTHON" -c 'import zmq, msgpack' 2>/dev/null || skip "no python3-zmq or python3-msgpack here"
-export UCX_LOG_LEVEL=error
+. "$SRCDIR/tests/pd.sh"
 
-cat >proxy.py <<'EOF'
-import msgpack, zmq
-s = zmq.Context().socket(zmq.PULL)
-print(s.bind_to_random_port("tcp://127.0.0.1"), flush=True)
-while True:
-    print(msgpack.unpackb(s.recv())["req_id"], flush=True)
-EOF
-"$PYTHON" proxy.py >proxy.out &
-proxy=$!
-end() {
-    rc=$?
-    set +e
-    kill "$proxy" 2>/dev/null
-    return $rc
-}
-trap 'end; l2_cleanup' EXIT
+pd_proxy 'm["req_id"]'
+trap 'pd_proxy_end; l2_cleanup' EXIT
 wait_for 10 test -s proxy.out
 # told REQ_ID N: so often by now.
 told() { [ "$(sed 1d proxy.out | grep -cx "$1")" = "$2" ]; }

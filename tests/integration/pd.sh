@@ -6,37 +6,16 @@
 # network: own
 . "$SRCDIR/tests/functions.sh"
 need getfattr setfattr
-"$BUILDDIR/mount.l2fs" --help pd >/dev/null 2>&1 || skip "built without the pd adapter"
-PYTHON=/usr/bin/python3
-"$PYTHON" -c 'import zmq, msgpack' 2>/dev/null || skip "no python3-zmq or python3-msgpack here"
-export UCX_LOG_LEVEL=error
+. "$SRCDIR/tests/pd.sh"
 
 P=$WORK/prefill
 D=$WORK/decode
 ctl=$BUILDDIR/tools/l2fsctl
 
-# proxy: prints its port, then every message it gets, one line each.
-cat >proxy.py <<'EOF'
-import sys, msgpack, zmq
-s = zmq.Context().socket(zmq.PULL)
-print(s.bind_to_random_port("tcp://127.0.0.1"), flush=True)
-while True:
-    print(sorted(msgpack.unpackb(s.recv()).items()), flush=True)
-EOF
-"$PYTHON" proxy.py >proxy.out &
-proxy=$!
-end() {
-    rc=$?
-    set +e
-    kill "$proxy" 2>/dev/null
-    return $rc
-}
-trap 'end; l2_cleanup' EXIT
+pd_proxy 'sorted(m.items())'
+trap 'pd_proxy_end; l2_cleanup' EXIT
 wait_for 10 test -s proxy.out
 told() { sed 1d proxy.out | grep -q "'req_id', '$1'"; }
-
-# status FILE EXPRESSION: a part of a JSON file.
-json() { "$PYTHON" -c 'import json, sys; s = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"; }
 
 say "two mounts"
 l2_mount pd-recv://127.0.0.1:0,ttl=0 "$D" -o l1=512M
