@@ -93,8 +93,9 @@ int vfs_fsyncdir(struct l2fs *fs, struct inode *dir, struct waiter *w);
  * the caller's. */
 int vfs_backing(struct l2fs *fs, struct handle *h, int *fd);
 /* Fallback data path. Read: bytes, short only at the end; -EINPROGRESS while loading (waiter),
- * -EAGAIN where events are followed with O_NONBLOCK. When *direct comes back set, the bytes are there instead of in buf
- * (valid until release). */
+ * -EAGAIN where events are followed with O_NONBLOCK. When *direct comes back set, the bytes are
+ * there instead of in buf, mapped until release. Only the kernel may read them, which says EFAULT
+ * where somebody cut the file; who touches them gets SIGBUS. */
 ssize_t vfs_read(struct l2fs *fs, struct handle *h, void *buf, size_t len, off_t off,
                  struct waiter *w, const void **direct);
 ssize_t vfs_write(struct l2fs *fs, struct handle *h, const void *buf, size_t len, off_t off);

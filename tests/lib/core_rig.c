@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "clock.h"
+#include "direct.h"
 #include "l2fs.h"
 #include "xattr.h"
 
@@ -166,7 +167,7 @@ ssize_t core_read(struct core_rig *r, const char *path, void *buf, size_t len)
     while ((n = vfs_read(r->fs, h, buf, len, 0, &b.w, &direct)) == -EINPROGRESS)
         blocking_wait(&b);
     if (n > 0 && direct)
-        memcpy(buf, direct, (size_t)n);
+        n = direct_copy(buf, direct, (size_t)n);
     vfs_release(r->fs, h);
     return n;
 }

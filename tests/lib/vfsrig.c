@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "clock.h"
+#include "direct.h"
 #include "vfsrig.h"
 
 static const struct caller me = {.uid = 0, .gid = 0, .pid = 0};
@@ -217,9 +218,7 @@ ssize_t vfsrig_read(struct vfsrig *r, struct handle *h, void *buf, size_t len, o
     ssize_t n;
 
     BLOCKING(n, vfs_read(r->fs, h, buf, len, off, w, &direct));
-    if (n > 0 && direct)
-        memcpy(buf, direct, (size_t)n);
-    return n;
+    return n > 0 && direct ? direct_copy(buf, direct, (size_t)n) : n;
 }
 
 void vfsrig_close(struct vfsrig *r, struct handle *h)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "direct.h"
 #include "suite.h"
 #include "vfsrig.h"
 
@@ -373,6 +374,26 @@ START_TEST(disk_files_open_while_they_close)
 }
 END_TEST
 
+/* The reply to a read is the kernel's to copy, also when the key is cut before it does. */
+START_TEST(a_key_that_is_cut_while_it_is_read)
+{
+    char buf[64 * KIB];
+    const void *direct;
+    struct waiter w = {0};
+    struct handle *h;
+
+    ck_assert_int_eq(vfsrig_put(&r, "k", sizeof(buf), 1), 0);
+    ck_assert_int_eq(vfsrig_open(&r, "k", O_RDONLY, &h), 0);
+    ck_assert_int_eq(vfs_read(r.fs, h, buf, sizeof(buf), 0, &w, &direct), sizeof(buf));
+    ck_assert_ptr_nonnull(direct);
+    ck_assert_int_eq(direct_copy(buf, direct, sizeof(buf)), sizeof(buf));
+    ck_assert_int_eq(vfsrig_truncate(&r, "k", 0), 0);
+    ck_assert_int_eq(direct_copy(buf, direct, sizeof(buf)), -EFAULT);
+    ck_assert_int_eq(vfsrig_read(&r, h, buf, sizeof(buf), 0), 0);
+    vfsrig_close(&r, h);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -389,6 +410,7 @@ int main(void)
         a_staging_file_that_is_gone_is_no_hang,
         a_directory_moves_only_where_its_keys_fit,
         a_directory_that_a_tier_does_not_move_stays,
+        a_key_that_is_cut_while_it_is_read,
     };
     Suite *s = suite_create("vfs_races");
     TCase *tc = tcase_create("races");
