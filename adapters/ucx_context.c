@@ -6,8 +6,8 @@
 
 #include "log.h"
 
-#define UCX_SEGMENT_KIB 256U
-#define UCX_SEGMENT_TEXT "256K"
+#define UCX_SEGMENT_KIB 1024U
+#define UCX_SEGMENT_TEXT "1M"
 /* `^`: all but these. */
 #define TLS_DEFAULT "^sm"
 
@@ -85,7 +85,7 @@ static int modify_tcp(ucp_config_t *config, const char *name, const char *value)
 static int configure_tcp(ucp_config_t *config)
 {
     static const char *const settings[][2] = {
-        {"CONN_NB", "y"}, {"RX_SEG_SIZE", UCX_SEGMENT_TEXT}, {"TX_SEG_SIZE", "128K"}};
+        {"CONN_NB", "y"}, {"RX_SEG_SIZE", UCX_SEGMENT_TEXT}, {"TX_SEG_SIZE", UCX_SEGMENT_TEXT}};
     int rc = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(settings) && rc == 0; i++)
