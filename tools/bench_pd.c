@@ -7,6 +7,7 @@
  */
 #include "bench_pd.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -24,6 +25,7 @@ struct push {
     const char *mount[ENDS];
     char *dir[ENDS]; /* of this run, below the mounts */
     int pid[ENDS];   /* 0: not found */
+    char *peer;      /* the host of the decode mount, as the other knows it */
     struct proc_cpu cpu[ENDS];
     uint64_t size;
     unsigned keys, serial;
@@ -147,7 +149,12 @@ static int pass_mounts(struct push *p, double *seconds)
 static int pass_ucx(struct push *p, double *seconds)
 {
     double rate = 1;
-    int rc = perftest_run(p->size, p->keys, &rate);
+    int rc = perftest_run(&(struct perftest){.sender = p->pid[PREFILL],
+                                             .receiver = p->pid[DECODE],
+                                             .host = p->peer,
+                                             .size = p->size,
+                                             .count = p->keys},
+                          &rate);
 
     *seconds = (double)p->size * p->keys / rate;
     return rc;
@@ -310,6 +317,23 @@ static int run_rows(struct push *p)
     return rc;
 }
 
+/* The first of `.l2fs/peers`. */
+static int find_peer(struct push *p)
+{
+    AUTO_FREE char *path = NULL;
+    struct dirent *e;
+    DIR *dir;
+
+    if (asprintf(&path, "%s/.l2fs/peers", p->mount[PREFILL]) < 0)
+        return bench_error("out of memory");
+    dir = opendir(path);
+    while (dir && !p->peer && (e = readdir(dir)))
+        p->peer = e->d_name[0] == '.' ? NULL : strdup(e->d_name);
+    if (dir)
+        closedir(dir);
+    return p->peer ? 0 : bench_error("%s names no peer; is the first mount a prefill mount?", path);
+}
+
 /* A directory of our own, which the prefill mount makes and the keys bring to the other. */
 static int open_ends(struct push *p, const char *prefill, const char *decode)
 {
@@ -341,6 +365,7 @@ static void close_ends(struct push *p)
         free(p->dir[end]);
         free(p->seconds[end]);
     }
+    free(p->peer);
 }
 
 int bench_pd(struct bench *b, const char *prefill, const char *decode)
@@ -351,6 +376,8 @@ int bench_pd(struct bench *b, const char *prefill, const char *decode)
     b->rounds = b->rounds ? b->rounds : 5;
     key_fill(b->buf, b->piece, 0, 1);
     rc = open_ends(&p, prefill, decode);
+    if (!rc)
+        rc = find_peer(&p);
     if (!rc)
         rc = run_rows(&p);
     if (!rc)

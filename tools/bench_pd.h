@@ -12,8 +12,14 @@ int bench_pd(struct bench *b, const char *prefill, const char *decode);
 
 /* --- bench_perftest.c --- */
 
-/* `count` messages of `size` from process to process over tcp. */
-int perftest_run(uint64_t size, unsigned count, double *bytes_per_second);
+struct perftest {
+    int sender, receiver; /* processes: it runs in their network namespaces; 0: in this one */
+    const char *host;     /* of the receiver, as the sender reaches it */
+    uint64_t size;        /* bytes of a message */
+    unsigned count;
+};
+/* Messages from process to process over tcp. 0, or 3 with a message. */
+int perftest_run(const struct perftest *t, double *bytes_per_second);
 
 /* --- bench_proc.c: what the daemon of a mount uses --- */
 

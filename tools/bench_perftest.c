@@ -1,13 +1,18 @@
 /* bench_perftest.c - ucx_perftest between two processes of this machine over tcp: what UCX itself does
- * with messages of a size, memory to memory.
+ * with messages of a size, memory to memory. Each runs where the daemon of its mount runs: in the same
+ * network namespace, over the interface that leads to the peer.
  */
 #include "bench_pd.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <netdb.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -29,8 +34,74 @@ static int free_port(void)
     return ntohs(at.sin_port);
 }
 
+/* The mount namespace as well: UCX looks for interfaces in /sys. */
+static bool join(int pid, const char *ns, int type)
+{
+    char theirs[64], ours[64];
+    struct stat a, b;
+    AUTO_CLOSE int fd = -1;
+
+    snprintf(theirs, sizeof(theirs), "/proc/%d/ns/%s", pid, ns);
+    snprintf(ours, sizeof(ours), "/proc/self/ns/%s", ns);
+    if (!pid || stat(theirs, &a) || stat(ours, &b) || a.st_ino == b.st_ino)
+        return true;
+    fd = open(theirs, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && !setns(fd, type);
+}
+
+/* The address that this machine has where `host` is its peer; any port. */
+static bool own_address(const char *host, struct sockaddr_storage *out)
+{
+    struct addrinfo want = {.ai_socktype = SOCK_DGRAM}, *at = NULL;
+    socklen_t len = sizeof(*out);
+    AUTO_CLOSE int fd = -1;
+    bool found;
+
+    if (getaddrinfo(host, "9", &want, &at))
+        return false;
+    fd = socket(at->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    found = fd >= 0 && !connect(fd, at->ai_addr, at->ai_addrlen) &&
+            !getsockname(fd, (struct sockaddr *)out, &len);
+    freeaddrinfo(at);
+    return found;
+}
+
+static bool same_address(const struct sockaddr *a, const struct sockaddr_storage *b)
+{
+    const struct sockaddr_in6 *b6 = (const void *)b;
+    const struct sockaddr_in *b4 = (const void *)b;
+
+    if (!a || a->sa_family != b->ss_family)
+        return false;
+    if (a->sa_family == AF_INET)
+        return ((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr ==
+               b4->sin_addr.s_addr;
+    return a->sa_family == AF_INET6 &&
+           !memcmp(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr, &b6->sin6_addr, 16);
+}
+
+/* UCX would take any. */
+static void choose_device(const char *host)
+{
+    struct sockaddr_storage own;
+    struct ifaddrs *all, *i;
+
+    if (!own_address(host, &own) || getifaddrs(&all))
+        return;
+    for (i = all; i && !same_address(i->ifa_addr, &own); i = i->ifa_next)
+        ;
+    if (i)
+        setenv("UCX_NET_DEVICES", i->ifa_name, 1);
+    freeifaddrs(all);
+}
+
+struct place {
+    int pid;          /* runs where this does */
+    const char *host; /* of the server */
+};
+
 /* Its output goes to `out`. The process, or -1. */
-static pid_t start(const char *const argv[], int out)
+static pid_t start(const struct place *place, const char *const argv[], int out)
 {
     pid_t pid = fork();
     int null;
@@ -41,7 +112,10 @@ static pid_t start(const char *const argv[], int out)
     dup2(null, 0);
     dup2(out >= 0 ? out : null, 1);
     dup2(null, 2);
+    if (!join(place->pid, "net", CLONE_NEWNET) || !join(place->pid, "mnt", CLONE_NEWNS))
+        _exit(126);
     setenv("UCX_TLS", "tcp", 1);
+    choose_device(place->host);
     execvp(argv[0], (char *const *)argv);
     _exit(127);
 }
@@ -83,7 +157,8 @@ static bool parse(const char *text, double *bytes_per_second)
     return true;
 }
 
-static bool try_client(const char *const argv[], double *bytes_per_second)
+static bool try_client(const struct place *place, const char *const argv[],
+                       double *bytes_per_second)
 {
     char text[8192];
     int pipes[2];
@@ -91,7 +166,7 @@ static bool try_client(const char *const argv[], double *bytes_per_second)
 
     if (pipe2(pipes, O_CLOEXEC))
         return false;
-    pid = start(argv, pipes[1]);
+    pid = start(place, argv, pipes[1]);
     close(pipes[1]);
     read_all(pipes[0], clock_deadline(LIMIT), text, sizeof(text));
     close(pipes[0]);
@@ -100,34 +175,35 @@ static bool try_client(const char *const argv[], double *bytes_per_second)
 }
 
 /* A server and a client, once. */
-static bool run_pair(const char *const server[], const char *const client[],
-                     double *bytes_per_second)
+static bool run_pair(const struct perftest *t, const char *const server[],
+                     const char *const client[], double *bytes_per_second)
 {
+    struct place receives = {t->receiver, t->host}, sends = {t->sender, t->host};
     uint64_t deadline = clock_deadline(LIMIT);
-    pid_t pid = start(server, -1);
+    pid_t pid = start(&receives, server, -1);
     bool done = false;
 
     for (int i = 0; i < TRIES && !done && !bench_stop && clock_now() < deadline; i++) {
         if (i)
             nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-        done = try_client(client, bytes_per_second);
+        done = try_client(&sends, client, bytes_per_second);
     }
     end(pid);
     return done;
 }
 
-int perftest_run(uint64_t size, unsigned count, double *bytes_per_second)
+int perftest_run(const struct perftest *t, double *bytes_per_second)
 {
     char port[16], bytes[32], n[16];
     const char *server[] = {"ucx_perftest", "-p", port, NULL};
-    const char *client[] = {"ucx_perftest", "127.0.0.1", "-p", port, "-t", "tag_bw", "-s",
-                            bytes,          "-n",        n,    "-w", "2",  NULL};
+    const char *client[] = {"ucx_perftest", t->host, "-p", port, "-t", "tag_bw", "-s",
+                            bytes,          "-n",    n,    "-w", "2",  NULL};
 
-    snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)size);
-    snprintf(n, sizeof(n), "%u", count);
+    snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)t->size);
+    snprintf(n, sizeof(n), "%u", t->count);
     for (int i = 0; i < 3 && !bench_stop; i++) {
         snprintf(port, sizeof(port), "%d", free_port());
-        if (run_pair(server, client, bytes_per_second))
+        if (run_pair(t, server, client, bytes_per_second))
             return 0;
     }
     return bench_error(

@@ -36,8 +36,9 @@ static const char usage[] =
     "(create+write+close of new files), open (open+close), stat. load, store: 64K, 1.07M, 2M and\n"
     "32M files with 1 and 16 threads. lookup: access(2) of keys, nine of ten missing. cold: load\n"
     "after eviction, from the tiers.\n"
-    "pd: push-64M, push-1M (--size, --files: push) against ucx_perftest tag_bw over tcp; 5 "
-    "rounds.\n"
+    "pd: push-64M, push-1M (--size, --files: push) against ucx_perftest tag_bw over tcp between "
+    "the\n"
+    "network namespaces of the two mounts; 5 rounds.\n"
     "exit: 0, 1 below a limit or files differ, 2 wrong usage, 3 could not be measured\n";
 
 static const struct benchmark {

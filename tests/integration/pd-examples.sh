@@ -74,5 +74,9 @@ sends from-json
 say "the demo"
 "$SRCDIR/tools/demo-pd" 16 512 >demo.out 2>&1 || fail "demo-pd: $(cat demo.out)"
 cat demo.out
+say "a push beside ucx_perftest, over a link of 10 Gbit/s"
+"$SRCDIR/tools/demo-pd" --rate 10gbit --bench --size 1M --files 8 --rounds 1 >bench.out 2>&1 || fail "demo-pd --bench: $(cat bench.out)"
+cat bench.out
+awk '/^push/ { good = $2 > 0 && $4 > 0 } END { exit !good }' bench.out || fail "no figures"
 ip netns | grep l2fs-demo && fail "demo-pd leaves a network namespace"
 ! is_mounted "$(sed -n 's/.* \(\/tmp\/l2fs-demo[^ ]*\/prefill\) .*/\1/p' demo.out | head -n 1)" || fail "demo-pd leaves a mount"
