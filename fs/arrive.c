@@ -308,22 +308,21 @@ static int make_parents_locked(struct l2fs *fs, const struct arrival *what, cons
 static int link_locked(struct l2fs *fs, struct place *p, struct inode *dir, const char *name,
                        struct inode *inode, struct inode **old)
 {
-    bool in_l2 = p->found && name_in_l2(p->found);
     struct dentry *made;
-    int err;
+    int err = ns_name_create(fs->ns, dir, name, &made);
 
-    *old = NULL;
+    if (err)
+        return err;
     if (p->found) {
+        made->in_l2 = name_in_l2(p->found);
         *old = p->found->inode;
         (*old)->busy++;
         file_gone_locked(fs, p->found);
         file_unlink_locked(fs, p->found, true);
         (*old)->superseded = !(*old)->names;
     }
-    err = ns_link(fs->ns, dir, name, inode, &made);
-    if (!err)
-        made->in_l2 = in_l2;
-    return err;
+    ns_name_link(fs->ns, made, inode);
+    return 0;
 }
 
 static void landed_event(struct l2fs *fs, const struct arrival *what)

@@ -163,23 +163,20 @@ void ns_touch(struct inode *inode, bool mtime)
         inode->mtime = inode->ctime;
 }
 
-static int add_slot(struct dir *dir, struct dentry *d)
+static int room_for_slot(struct dir *dir)
 {
-    if (dir->nslots == dir->capacity) {
-        uint32_t capacity = dir->capacity ? dir->capacity * 2 : 8;
-        struct dentry **slots;
+    uint32_t capacity = dir->capacity ? dir->capacity * 2 : 8;
+    struct dentry **slots;
 
-        if (capacity < dir->capacity)
-            return -ENOSPC;
-        slots = realloc(dir->slots, capacity * sizeof(*slots));
-        if (!slots)
-            return -ENOMEM;
-        dir->slots = slots;
-        dir->capacity = capacity;
-    }
-    d->slot = dir->nslots++;
-    dir->slots[d->slot] = d;
-    dir->live++;
+    if (dir->nslots < dir->capacity)
+        return 0;
+    if (capacity < dir->capacity)
+        return -ENOSPC;
+    slots = realloc(dir->slots, capacity * sizeof(*slots));
+    if (!slots)
+        return -ENOMEM;
+    dir->slots = slots;
+    dir->capacity = capacity;
     return 0;
 }
 
@@ -197,8 +194,7 @@ static bool is_removed(const struct namespace *ns, const struct inode *dir)
     return dir != ns->root && !dir->names;
 }
 
-int ns_link(struct namespace *ns, struct inode *dir, const char *name, struct inode *inode,
-            struct dentry **out)
+int ns_name_create(struct namespace *ns, struct inode *dir, const char *name, struct dentry **out)
 {
     size_t len = strlen(name);
     struct dentry *d;
@@ -208,25 +204,35 @@ int ns_link(struct namespace *ns, struct inode *dir, const char *name, struct in
         return -ENAMETOOLONG;
     if (is_removed(ns, dir))
         return -ENOENT;
-    if (ns_find(ns, dir, name))
-        return -EEXIST;
     ns_compact(dir);
-    d = malloc(sizeof(*d) + len + 1);
+    err = room_for_slot(dir->dir);
+    if (err)
+        return err;
+    d = calloc(1, sizeof(*d) + len + 1);
     if (!d)
         return -ENOMEM;
     memcpy(d->name, name, len + 1);
-    err = add_slot(dir->dir, d);
-    if (err) {
-        free(d);
-        return err;
-    }
     d->parent = dir;
+    *out = d;
+    return 0;
+}
+
+static void take_slot(struct dir *dir, struct dentry *d)
+{
+    d->slot = dir->nslots++;
+    dir->slots[d->slot] = d;
+    dir->live++;
+}
+
+void ns_name_link(struct namespace *ns, struct dentry *d, struct inode *inode)
+{
+    struct inode *dir = d->parent;
+
+    take_slot(dir->dir, d);
     d->inode = inode;
-    d->gen = 0;
-    d->in_l2 = false;
     d->alias = inode->names;
     inode->names = d;
-    hash_insert(&ns->names, &d->node, name_hash(dir, name));
+    hash_insert(&ns->names, &d->node, name_hash(dir, d->name));
     if (!d->alias)
         forget_orphan(ns, inode);
     if (S_ISDIR(inode->mode)) {
@@ -241,6 +247,17 @@ int ns_link(struct namespace *ns, struct inode *dir, const char *name, struct in
     }
     ns_touch(dir, true);
     ns_touch(inode, false);
+}
+
+int ns_link(struct namespace *ns, struct inode *dir, const char *name, struct inode *inode,
+            struct dentry **out)
+{
+    struct dentry *d;
+    int err = ns_find(ns, dir, name) ? -EEXIST : ns_name_create(ns, dir, name, &d);
+
+    if (err)
+        return err;
+    ns_name_link(ns, d, inode);
     if (out)
         *out = d;
     return 0;
@@ -342,6 +359,8 @@ int ns_make_parents(struct namespace *ns, const char *key, struct inode **dir, c
         }
         made = ns_new_inode(ns, S_IFDIR | 0755);
         err = made ? ns_link(ns, at, part, made, NULL) : -ENOMEM;
+        if (err && made)
+            ns_forget_unused(ns, made);
         if (err)
             return err;
         at = made;

@@ -58,6 +58,10 @@ struct inode *ns_new_inode(struct namespace *ns, uint32_t mode);
  * billion names). Moves the directory's times. */
 int ns_link(struct namespace *ns, struct inode *dir, const char *name, struct inode *inode,
             struct dentry **out);
+/* The same in two steps, for a name that replaces another: all that may fail, then the rest. In between
+ * names may be removed, but none comes. Errors but -EEXIST; what is not linked is freed by free(). */
+int ns_name_create(struct namespace *ns, struct inode *dir, const char *name, struct dentry **out);
+void ns_name_link(struct namespace *ns, struct dentry *d, struct inode *inode);
 /* Frees the dentry; the inode stays, with one name less. */
 void ns_unlink(struct namespace *ns, struct dentry *d);
 /* Remembers an inode without a name, so that ns_destroy finds it. */

@@ -115,8 +115,10 @@ static int move_name_locked(struct l2fs *fs, const struct vfs_rename *r, struct 
     struct object *o = m->inode->object;
     struct inode *target = m->to ? m->to->inode : NULL;
     struct dentry *made;
-    int err;
+    int err = ns_name_create(fs->ns, r->to_dir, r->to, &made);
 
+    if (err)
+        return err;
     if (target && target->dir) {
         tenant_set_quota_locked(fs, target, 0);
         ns_unlink(fs->ns, m->to);
@@ -124,9 +126,7 @@ static int move_name_locked(struct l2fs *fs, const struct vfs_rename *r, struct 
     } else if (target) {
         file_unlink_locked(fs, m->to, false);
     }
-    err = ns_link(fs->ns, r->to_dir, r->to, m->inode, &made);
-    if (err)
-        return err;
+    ns_name_link(fs->ns, made, m->inode);
     made->gen = m->from->gen;
     made->in_l2 = m->from->in_l2 || m->drop_l2;
     if (o && o->storing_name == m->from)

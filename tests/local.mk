@@ -34,6 +34,7 @@ unit_tests = \
 	tests/unit/test_mailbox \
 	tests/unit/test_metrics \
 	tests/unit/test_mock \
+	tests/unit/test_nomem \
 	tests/unit/test_null \
 	tests/unit/test_options \
 	tests/unit/test_options_spec \
@@ -79,6 +80,8 @@ tests_unit_test_fs_space_SOURCES = tests/unit/test_fs_space.c tests/unit/fs_fixt
 tests_unit_test_requests_SOURCES = tests/unit/test_requests.c tests/unit/send_fake.c tests/unit/send_fake.h
 tests_unit_test_ctl_LDADD = tools/libctl.a $(LDADD)
 tests_unit_test_landed_SOURCES = tests/unit/test_landed.c tests/unit/arrive_fixture.c tests/unit/arrive_fixture.h
+tests_unit_test_nomem_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_unit_test_nomem_SOURCES = tests/unit/test_nomem.c tests/unit/arrive_fixture.c tests/unit/arrive_fixture.h
 tests_unit_test_tenant_SOURCES = tests/unit/test_tenant.c tests/unit/tenant_fixture.c tests/unit/tenant_fixture.h
 tests_unit_test_tenant_room_SOURCES = tests/unit/test_tenant_room.c tests/unit/tenant_fixture.c tests/unit/tenant_fixture.h
 if HAVE_PD
