@@ -69,6 +69,7 @@ static int done(struct recv_rank *rank, const struct pd_message *m)
     struct arrivals *a = r->env.adapter->arrivals;
     uint64_t all = r->nranks == 64 ? UINT64_MAX : (UINT64_C(1) << r->nranks) - 1;
     struct recv_ready *e;
+    int err;
 
     if (!m->req_id.len || m->req_id.len > REQ_ID_MAX || memchr(m->req_id.data, '\0', m->req_id.len))
         return -EINVAL;
@@ -78,19 +79,27 @@ static int done(struct recv_rank *rank, const struct pd_message *m)
     if (!e)
         return -ENOMEM;
     e->ranks |= UINT64_C(1) << rank->index;
-    if (e->ranks == all && !e->told) {
-        e->told = true;
-        a->ready(a, e->req_id);
+    if (e->told || e->ranks != all)
+        return 0;
+    err = a->ready(a, e->req_id);
+    e->told = !err;
+    return err;
+}
+
+static const char *why(int error)
+{
+    switch (error) {
+    case -EDOM: return "this is the port of another rank";
+    case -ENOMEM: return "the receiver is out of memory";
+    default: return "";
     }
-    return 0;
 }
 
 void recv_ready_done(const struct recv_request *req)
 {
     int err = done(req->rank, req->m);
 
-    recv_refuse(&req->origin, PD_DONE_REPLY, err,
-                err == -EDOM ? "this is the port of another rank" : "");
+    recv_refuse(&req->origin, PD_DONE_REPLY, err, why(err));
 }
 
 void recv_ready_sweep(struct pd_recv *r, uint64_t now)

@@ -138,7 +138,7 @@ static void done_answer(struct send_ask *ask, const struct pd_message *m)
     send_peer_unask(n->peer, ask);
     if (m->error == ENOTCONN)
         send_peer_lost(n->peer, -ECONNRESET);
-    if (m->type != PD_DONE_REPLY || m->error == ENOTCONN)
+    if (m->type != PD_DONE_REPLY || m->error == ENOTCONN || m->error == ENOMEM)
         return; /* the timer tries again */
     if (m->error)
         send_peer_quote(n->peer, "cannot say that a request is ready", m);

@@ -46,7 +46,7 @@ void arrive_end(struct l2fs *fs);  /* before the tiers are closed: nothing is ta
 void arrive_fini(struct l2fs *fs); /* no adapter is left */
 
 /* arrivals.ready; what comes while the mount starts is kept. */
-void arrive_ready(struct arrivals *base, const char *req_id);
+int arrive_ready(struct arrivals *base, const char *req_id);
 /* What was kept: frees it, having said it or not. */
 void arrive_end_early(struct arrive *a, struct list *early, bool say);
 

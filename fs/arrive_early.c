@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include "core.h"
+#include "log.h"
 #include "ready.h"
 
 struct early {
@@ -11,23 +12,23 @@ struct early {
     char req_id[];
 };
 
-/* False: the mount is built by now. */
-static bool keep_early(struct arrive *a, const char *req_id)
+/* -EALREADY: the mount is built by now. */
+static int keep_early(struct arrive *a, const char *req_id)
 {
     size_t len = strlen(req_id) + 1;
     struct early *e;
 
     LOCKED_SCOPE(&a->mutex);
     if (atomic_load(&a->open))
-        return false;
+        return -EALREADY;
     e = a->nearly < READY_MAX ? malloc(sizeof(*e) + len) : NULL;
     if (!e)
-        return true;
+        return -ENOMEM;
     memcpy(e->req_id, req_id, len);
     list_init(&e->link);
     list_push_back(&a->early, &e->link);
     a->nearly++;
-    return true;
+    return 0;
 }
 
 void arrive_end_early(struct arrive *a, struct list *early, bool say)
@@ -37,16 +38,16 @@ void arrive_end_early(struct arrive *a, struct list *early, bool say)
     while ((l = list_pop_front(early))) {
         struct early *e = list_entry(l, struct early, link);
 
-        if (say)
-            ready_say(a->fs, e->req_id);
+        if (say && ready_say(a->fs, e->req_id))
+            log_err("out of memory: .l2fs/ready/%s does not open", e->req_id);
         free(e);
     }
 }
 
-void arrive_ready(struct arrivals *base, const char *req_id)
+int arrive_ready(struct arrivals *base, const char *req_id)
 {
     struct arrive *a = container_of(base, struct arrive, base);
+    int err = atomic_load(&a->open) ? -EALREADY : keep_early(a, req_id);
 
-    if (atomic_load(&a->open) || !keep_early(a, req_id))
-        ready_say(a->fs, req_id);
+    return err == -EALREADY ? ready_say(a->fs, req_id) : err;
 }

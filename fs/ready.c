@@ -125,7 +125,7 @@ static void ready_event(struct l2fs *fs, const char *req_id)
     text_fini(&detail);
 }
 
-static void say_locked(struct l2fs *fs, const char *req_id)
+static int say_locked(struct l2fs *fs, const char *req_id)
 {
     struct dentry *d = ns_find(fs->ns, fs->readies.dir, req_id);
     struct ready *r;
@@ -134,7 +134,7 @@ static void say_locked(struct l2fs *fs, const char *req_id)
     d = d ? d : ready_lookup_locked(fs, req_id);
     line = d ? make_line(req_id) : NULL;
     if (!line)
-        return;
+        return -ENOMEM;
     r = ready_of(d->inode);
     take_out_locked(fs, r);
     make_room_locked(fs, &fs->readies.said, fs->readies.nsaid);
@@ -145,17 +145,18 @@ static void say_locked(struct l2fs *fs, const char *req_id)
     wake_locked(fs, &r->waiters, 0);
     file_dir_changed_locked(fs, fs->readies.dir);
     ready_event(fs, req_id);
+    return 0;
 }
 
-void ready_say(struct l2fs *fs, const char *req_id)
+int ready_say(struct l2fs *fs, const char *req_id)
 {
     size_t len = strlen(req_id);
 
     if (!len || len > KEY_NAME_MAX || strchr(req_id, '/') || !strcmp(req_id, ".") ||
         !strcmp(req_id, ".."))
-        return;
+        return 0;
     LOCKED_SCOPE(&fs->ns->lock);
-    say_locked(fs, req_id);
+    return say_locked(fs, req_id);
 }
 
 /* --- open files --- */

@@ -24,8 +24,9 @@ void ready_init(struct l2fs *fs);
 void ready_fini(struct l2fs *fs);               /* before the tree goes */
 void ready_tick(struct l2fs *fs, uint64_t now); /* what is over goes */
 
-/* The request is ready. Names that cannot be those of a file are passed over. Any thread. */
-void ready_say(struct l2fs *fs, const char *req_id);
+/* The request is ready. 0, also for names that cannot be those of a file, which are passed over;
+ * -ENOMEM. Any thread. */
+int ready_say(struct l2fs *fs, const char *req_id);
 
 /* The file of a request that nobody has looked up yet; NULL on no memory. */
 struct dentry *ready_lookup_locked(struct l2fs *fs, const char *name);

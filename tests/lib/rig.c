@@ -137,12 +137,13 @@ static int has(struct arrivals *a, const char *key)
     return find_locked(r, key) ? 0 : -ENOENT;
 }
 
-static void ready(struct arrivals *a, const char *req_id)
+static int ready(struct arrivals *a, const char *req_id)
 {
     struct rig_arrivals *r = to_arrivals(a);
 
     LOCKED_SCOPE(&r->lock);
     r->ready++;
+    return 0;
 }
 
 static void set_room(struct arrivals *a, void (*fn)(void *arg), void *arg)

@@ -123,13 +123,16 @@ static int has(struct arrivals *a, const char *key)
     return find(o, key) ? 0 : -ENOENT;
 }
 
-static void ready(struct arrivals *a, const char *req_id)
+static int ready(struct arrivals *a, const char *req_id)
 {
     struct objects *o = to_objects(a);
 
     LOCKED_SCOPE(&o->lock);
+    if (o->ready_error)
+        return o->ready_error;
     o->ready++;
     snprintf(o->last_ready, sizeof o->last_ready, "%s", req_id);
+    return 0;
 }
 
 static void set_room(struct arrivals *a, void (*fn)(void *arg), void *arg)

@@ -20,8 +20,9 @@ struct objects {
     size_t published, ready;
     char last_ready[300];
     int reserve_error, publish_error; /* of keys that begin with "bad" */
-    bool hold;                        /* publish waits */
-    bool held;                        /* it does */
+    int ready_error;
+    bool hold; /* publish waits */
+    bool held; /* it does */
     void (*room)(void *arg);
     void *room_arg;
 };

@@ -349,6 +349,29 @@ START_TEST(ready_when_every_rank_is_done)
 }
 END_TEST
 
+/* It is not taken for said what the mount has not heard. */
+START_TEST(done_without_memory_is_refused)
+{
+    struct pd_message m = {.type = PD_DONE, .req_id = {"r", 1}};
+    struct answer *a;
+
+    g.objects.ready_error = -ENOMEM;
+    start();
+    a = sender_ask(&s, &m);
+    ck_assert_int_eq(a->m->error, ENOMEM);
+    answer_free(a);
+    lock(&g.objects.lock);
+    g.objects.ready_error = 0;
+    unlock(&g.objects.lock);
+    m.seq = 0;
+    a = sender_ask(&s, &m);
+    ck_assert_int_eq(a->m->error, 0);
+    answer_free(a);
+    ck_assert_uint_eq(g.objects.ready, 1);
+    finish();
+}
+END_TEST
+
 START_TEST(done_of_no_request)
 {
     static char longer[300];
@@ -423,6 +446,7 @@ int main(void)
     tcase_add_test(tc, commit_corrects_the_crc);
     tcase_add_loop_test(tc, one_bad_key_refuses_its_request, 0, ARRAY_SIZE(refused));
     tcase_add_test(tc, too_many_keys);
+    tcase_add_test(tc, done_without_memory_is_refused);
     tcase_add_test(tc, done_of_no_request);
     tcase_add_test(tc, no_arrivals_no_receiver);
     tcase_add_test(tc, a_port_that_is_taken);

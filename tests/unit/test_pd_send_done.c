@@ -204,6 +204,29 @@ START_TEST(a_lost_done_is_said_again)
 }
 END_TEST
 
+static void no_memory(struct far *f, struct pd_message *reply)
+{
+    (void)f;
+    if (reply->type == PD_DONE_REPLY)
+        reply->error = ENOMEM;
+}
+
+START_TEST(a_done_that_found_no_memory_is_said_again)
+{
+    struct push *p = push_of("r1", 1, "");
+
+    rig_start(&rig);
+    push_run(p);
+    far_order(&rig.far[0], (struct orders){.spoil = no_memory});
+    ck_assert_int_eq(request_done("r1", NULL), 0);
+    far_wait(&rig.far[0], PD_DONE, 2);
+    check_not_notified();
+    far_release(&rig.far[0]);
+    check_notified("r1");
+    push_free(p);
+}
+END_TEST
+
 START_TEST(a_receiver_that_comes_back_hears_of_it)
 {
     struct push *p = push_of("r1", 1, "");
@@ -260,6 +283,7 @@ int main(void)
     tcase_add_test(tc, an_unknown_request_goes_along_its_route);
     tcase_add_test(tc, keys_of_two_requests_are_two_batches);
     tcase_add_test(tc, a_lost_done_is_said_again);
+    tcase_add_test(tc, a_done_that_found_no_memory_is_said_again);
     tcase_add_test(tc, a_receiver_that_comes_back_hears_of_it);
     tcase_add_test(tc, after_the_deadline_the_proxy_hears_of_it);
     tcase_add_test(tc, what_is_pending_at_the_end_is_told);

@@ -23,11 +23,16 @@ static void teardown(void)
     vfsrig_fini(&r);
 }
 
-static void say(const char *req_id)
+static int try_to_say(const char *req_id)
 {
     struct arrivals *a = &r.fs->arrive.base;
 
-    a->ready(a, req_id);
+    return a->ready(a, req_id);
+}
+
+static void say(const char *req_id)
+{
+    ck_assert_int_eq(try_to_say(req_id), 0);
 }
 
 static bool take_name(void *arg, const struct vfs_dirent *e)
@@ -247,6 +252,18 @@ START_TEST(said_while_the_mount_starts)
 }
 END_TEST
 
+START_TEST(too_many_while_the_mount_starts)
+{
+    vfsrig_start(&r);
+    atomic_store(&r.fs->arrive.open, false);
+    for (unsigned i = 0; i < READY_MAX; i++)
+        say("again and again");
+    ck_assert_int_eq(try_to_say("one more"), -ENOMEM);
+    arrive_open(r.fs);
+    assert_listed("again and again ");
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("ready");
@@ -258,7 +275,8 @@ int main(void)
                                   said_twice_and_names_that_are_none,
                                   over_after_its_time,
                                   the_oldest_go,
-                                  said_while_the_mount_starts};
+                                  said_while_the_mount_starts,
+                                  too_many_while_the_mount_starts};
 
     tcase_add_checked_fixture(tc, setup, teardown);
     for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
