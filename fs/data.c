@@ -106,7 +106,7 @@ static int wait_loaded(struct l2fs *fs, struct handle *h, struct waiter *w)
     struct object *o = h->inode->object;
 
     LOCKED_SCOPE(&fs->ns->lock);
-    if (h->inode->state == STATE_RESIDENT)
+    if (o->staging_id)
         return 0;
     if (h->inode->state != STATE_LOADING)
         return -EIO;
@@ -230,7 +230,7 @@ int vfs_fallocate(struct l2fs *fs, struct handle *h, int mode, off_t off, off_t 
 static bool seek_loading(struct l2fs *fs, const struct handle *h, off_t off, int whence, off_t *pos)
 {
     LOCKED_SCOPE(&fs->ns->lock);
-    if (h->inode->state == STATE_RESIDENT)
+    if (h->inode->object->staging_id)
         return false;
     *pos = whence == SEEK_HOLE ? off : -ENXIO;
     if (off < 0 || (uint64_t)off >= h->inode->size)
@@ -264,7 +264,7 @@ unsigned vfs_poll(struct l2fs *fs, struct handle *h, struct waiter *w)
     LOCKED_SCOPE(&fs->ns->lock);
     if (h->mode == HANDLE_VIRTUAL)
         return virtual_poll_locked(fs, h, w);
-    if (h->inode->state == STATE_RESIDENT)
+    if (h->inode->object->staging_id)
         return POLLIN;
     if (h->inode->state != STATE_LOADING)
         return POLLERR;

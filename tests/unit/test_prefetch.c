@@ -304,6 +304,26 @@ START_TEST(open_joins_a_warm_up)
 }
 END_TEST
 
+/* Opened while it was loading, it is a file like any other once it has loaded. */
+START_TEST(unlinked_after_it_loaded)
+{
+    struct handle *h;
+    char buf[5000], want[5000];
+
+    put_many("k%d", 1, 5000);
+    ck_assert_int_eq(vfsrig_open(&r, "k0", O_RDONLY | O_NONBLOCK, &h), 0);
+    let_go();
+    ck_assert_int_eq(vfsrig_read(&r, h, buf, 1, 0), 1);
+    ck_assert_int_eq(vfsrig_unlink(&r, "k0"), 0);
+    vfsrig_fill(want, 5000, 0);
+    ck_assert_int_eq(vfsrig_read(&r, h, buf, 5000, 0), 5000);
+    ck_assert_mem_eq(buf, want, 5000);
+    ck_assert_uint_eq(vfs_poll(r.fs, h, NULL), POLLIN);
+    ck_assert_int_eq(vfs_lseek(r.fs, h, 0, SEEK_HOLE), 5000);
+    vfsrig_close(&r, h);
+}
+END_TEST
+
 /* The removal does not wait for the load; what arrives later is given back. */
 START_TEST(unlinked_while_loading)
 {
@@ -503,7 +523,8 @@ int main(void)
         TESTS(warm_a_key, warm_a_tree, warm_more_than_fits, warm_without_space, warm_larger_than_l1,
               removed_while_warming, stopped_while_warming));
     add(s, "held", setup_held,
-        TESTS(warm_is_stopped, open_joins_a_warm_up, unlinked_while_loading));
+        TESTS(warm_is_stopped, open_joins_a_warm_up, unlinked_after_it_loaded,
+              unlinked_while_loading));
     add(s, "data", setup, TESTS(sparse_file_keeps_its_data));
     add(s, "readahead", setup,
         TESTS(window_by_listing, window_by_number, window_ends_with_the_sequence,
