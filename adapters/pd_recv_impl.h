@@ -84,7 +84,7 @@ struct recv_item {
     enum recv_state state;
     bool settled, present;
     /* The lander's too, while it is there: */
-    bool staged, charged, reserved; /* holds a file; room of the rank; room of L1 */
+    bool charged, reserved, staged; /* holds room of the rank; room of L1, then a file */
     int result;
     struct arrival what; /* its key is in recv_alloc.keys */
     uint64_t tag, staging_id;

@@ -79,27 +79,16 @@ static int buffer_sum(struct recv_item *it, const atomic_bool *stop)
 }
 
 /* All its pages are there from now on: a full L1 is found here, not by a fault amid a transfer. */
-static int grow(int fd, uint64_t size)
-{
-    if (!fallocate(fd, 0, 0, (off_t)size))
-        return 0;
-    if (errno != EOPNOTSUPP)
-        return -errno;
-    return ftruncate(fd, (off_t)size) ? -errno : 0;
-}
-
-static int stage(struct recv_item *it, struct staging *staging)
+static int stage(struct recv_item *it, struct arrivals *arrivals)
 {
     AUTO_CLOSE int fd = -1;
-    int err = staging_create(staging, &it->staging_id, &fd);
+    int err = arrivals->stage(arrivals, it->what.size, &it->staging_id, &fd);
 
     if (err)
         return err;
     it->staged = true;
-    if (!it->what.size)
-        return 0;
-    err = grow(fd, it->what.size);
-    return err ? err : buffer_make(it, fd);
+    it->reserved = false;
+    return it->what.size ? buffer_make(it, fd) : 0;
 }
 
 static void back_from_staging(struct letter *letter)
@@ -121,7 +110,7 @@ static void stage_all(struct letter *letter)
         if (!err && atomic_load(&r->lander.stop))
             err = -ESHUTDOWN;
         if (!err)
-            err = stage(it, r->env.adapter->staging);
+            err = stage(it, r->env.adapter->arrivals);
         it->result = err;
     }
     letter->run = back_from_staging;
@@ -151,7 +140,6 @@ static void publish(struct letter *letter)
     it->result = -ESHUTDOWN;
     if (!atomic_load(&r->lander.stop)) {
         it->result = arrivals->publish(arrivals, &it->what, it->staging_id);
-        it->reserved = false;
         it->staged = it->result != 0;
     }
     letter->run = back_from_publish;
@@ -247,7 +235,7 @@ void recv_item_over(struct recv_item *it)
 
     buffer_drop(it);
     if (it->staged)
-        staging_drop(r->env.adapter->staging, it->staging_id);
+        arrivals->drop(arrivals, it->what.size, it->staging_id);
     if (it->reserved)
         arrivals->give_back(arrivals, it->what.size);
     if (it->charged) {

@@ -1,7 +1,7 @@
 /* arrival.h - what an adapter that receives objects asks of its mount. Level 2.
  *
  * A receiver is offered an object, reserves room for it, lets the bytes land in a staging file of its
- * own (staging_create), verifies them, and publishes: only then has the tree a name for it. A mount
+ * own, verifies them, and publishes: only then has the tree a name for it. A mount
  * gives the implementation (fs/arrive.c) in adapter_env; tests give their own.
  *
  * All functions may be called from any thread, take short locks only, and never wait for a disk, a
@@ -23,7 +23,7 @@ struct arrival {
 };
 
 struct arrivals {
-    /* Sets `size` bytes of L1 aside. 0: until publish or give_back.
+    /* Sets `size` bytes of L1 aside. 0: until stage or give_back.
      * -EEXIST: the same object (size, crc32c) is there already, whole: nothing to do.
      * -EAGAIN: no room now, or the mount is still starting; eviction was asked for, and `room` is
      * called when it is worth trying. -EFBIG: larger than L1. -EDQUOT: its directory's quota is full.
@@ -31,10 +31,15 @@ struct arrivals {
      * or has it pinned. -EISDIR, -ENOTDIR: as the tree has it. -ESHUTDOWN. */
     int (*reserve)(struct arrivals *a, const struct arrival *what);
     void (*give_back)(struct arrivals *a, uint64_t size);
+    /* A staging file of `size` bytes that were reserved, with all its pages: what counts from now on is
+     * the file, until publish or drop. The descriptor is the caller's. -ENOSPC, -EMFILE, ...: nothing
+     * was made, and it stays reserved. */
+    int (*stage)(struct arrivals *a, uint64_t size, uint64_t *staging_id, int *fd);
+    void (*drop)(struct arrivals *a, uint64_t size, uint64_t staging_id);
     /* The object becomes visible under its key, at once and whole, as by rename(2) over what was
-     * there; its parents are made. Ends the reservation in any case. The staging file, of exactly
-     * `size` bytes, is the mount's from now on when it returns 0; else (errors as reserve but
-     * -EAGAIN, also -ENOSPC, -ENOMEM) the caller's still. -EEXIST: the same object came meanwhile. */
+     * there; its parents are made. The staging file, of exactly `size` bytes, is the mount's from now
+     * on when it returns 0; else (errors as reserve but -EAGAIN, also -ENOMEM) the caller's still, to
+     * drop. -EEXIST: the same object came meanwhile. */
     int (*publish)(struct arrivals *a, const struct arrival *what, uint64_t staging_id);
     /* Whether the key is there, whole, whatever its bytes are: 0 or -ENOENT. */
     int (*has)(struct arrivals *a, const char *key);

@@ -2,9 +2,9 @@
  * file over the key. Any thread; everything runs under ns->lock and does memory operations only.
  *
  * A reservation is a promise of L1 like that of a writer (l1.promised), so what is on its way is
- * counted while it has no object. Receivers that found no room are told through one waiter in the
- * queue of all who wait for L1; it comes back after ROOM_WAIT_NS at the latest, so one whose request
- * is over does not stand before others for long.
+ * counted while it has no file (arrive_stage.c). Receivers that found no room are told through one
+ * waiter in the queue of all who wait for L1; it comes back after ROOM_WAIT_NS at the latest, so one
+ * whose request is over does not stand before others for long.
  */
 #include "config.h"
 
@@ -184,37 +184,24 @@ static int reserve(struct arrivals *base, const struct arrival *what)
     struct l2fs *fs = a->fs;
     int err = check_key(fs, what->key);
     struct place p;
+    uint64_t room;
 
     if (err)
         return err;
     if (atomic_load(&a->ended) || !atomic_load(&a->open))
         return atomic_load(&a->ended) ? -ESHUTDOWN : -EAGAIN;
     LOCKED_SCOPE(&fs->ns->lock);
-    err = what->size > fs->l1.capacity ? -EFBIG : judge_locked(fs, what, &p);
+    room = staging_room(fs->staging, what->size);
+    err = room > fs->l1.capacity ? -EFBIG : judge_locked(fs, what, &p);
     if (!err)
         err = quota_locked(a, what, &p);
     if (!err)
-        err = room_locked(a, what->size);
+        err = room_locked(a, room);
     if (err)
         return err;
     a->reserved += what->size;
-    fs->l1.promised += what->size;
+    fs->l1.promised += room;
     return 0;
-}
-
-static void give_back_locked(struct arrive *a, uint64_t size)
-{
-    a->reserved -= size;
-    a->fs->l1.promised -= size;
-    evict_post_locked(a->fs);
-}
-
-static void give_back(struct arrivals *base, uint64_t size)
-{
-    struct arrive *a = to_arrive(base);
-
-    LOCKED_SCOPE(&a->fs->ns->lock);
-    give_back_locked(a, size);
 }
 
 static void set_room(struct arrivals *base, void (*fn)(void *arg), void *arg)
@@ -402,15 +389,9 @@ static int publish_locked_as(struct arrive *a, const struct arrival *what, uint6
 
     if (err)
         return err;
-    err = staging_charge(fs->staging, (int64_t)what->size);
-    if (err)
-        return err;
     inode = new_file_locked(fs, what);
     err = inode ? install_locked(a, what, &p, inode, id) : -ENOMEM;
-    if (!err)
-        return 0;
-    staging_charge(fs->staging, -(int64_t)what->size);
-    if (inode)
+    if (err && inode)
         drop_file_locked(fs, inode);
     return err;
 }
@@ -425,7 +406,8 @@ static int publish(struct arrivals *base, const struct arrival *what, uint64_t s
     LOCKED_SCOPE(&a->fs->ns->lock);
     if (!err)
         err = publish_locked_as(a, what, staging_id);
-    give_back_locked(a, what->size);
+    if (!err)
+        a->reserved -= what->size;
     return err;
 }
 
@@ -449,7 +431,9 @@ void arrive_init(struct l2fs *fs)
     struct arrive *a = &fs->arrive;
 
     a->base = (struct arrivals){.reserve = reserve,
-                                .give_back = give_back,
+                                .give_back = arrive_give_back,
+                                .stage = arrive_stage,
+                                .drop = arrive_drop,
                                 .publish = publish,
                                 .has = has,
                                 .ready = arrive_ready,

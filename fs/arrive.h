@@ -1,7 +1,7 @@
 /* arrive.h - objects that come from a peer (arrival.h). Level 4.
  *
- * What is on its way has bytes of L1 promised and no object; what has landed is a file like any other,
- * `unread` (unread.h) until its first open.
+ * What is on its way has no object, but bytes of L1: promised, then those of its staging file. What has
+ * landed is a file like any other, `unread` (unread.h) until its first open.
  */
 #ifndef L2FS_ARRIVE_H
 #define L2FS_ARRIVE_H
@@ -25,7 +25,7 @@ struct arrive {
     struct l2fs *fs;
     atomic_bool open;       /* the tree is there ... */
     atomic_bool ended;      /* ... and is not any more */
-    uint64_t reserved;      /* ns->lock; bytes on their way, also in l1.promised */
+    uint64_t reserved;      /* ns->lock; bytes on their way, promised or staged */
     size_t unread;          /* ns->lock; files, and their bytes */
     uint64_t unread_bytes;  /* ns->lock */
     struct room_wait space; /* ns->lock */
@@ -45,6 +45,10 @@ void arrive_open(struct l2fs *fs); /* the mount is built: who was told to wait m
 void arrive_end(struct l2fs *fs);  /* before the tiers are closed: nothing is taken in any more */
 void arrive_fini(struct l2fs *fs); /* no adapter is left */
 
+/* Of `arrivals` (arrive_stage.c). */
+void arrive_give_back(struct arrivals *base, uint64_t size);
+int arrive_stage(struct arrivals *base, uint64_t size, uint64_t *id, int *fd);
+void arrive_drop(struct arrivals *base, uint64_t size, uint64_t id);
 /* arrivals.ready; what comes while the mount starts is kept. */
 int arrive_ready(struct arrivals *base, const char *req_id);
 /* What was kept: frees it, having said it or not. */

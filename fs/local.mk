@@ -7,6 +7,7 @@ fs_sources = \
 	fs/arrive.c \
 	fs/arrive.h \
 	fs/arrive_early.c \
+	fs/arrive_stage.c \
 	fs/attr.c \
 	fs/base.h \
 	fs/bitmap.c \

@@ -220,6 +220,36 @@ int staging_create(struct staging *s, uint64_t *id, int *fd)
     return 0;
 }
 
+static int allocate(int fd, uint64_t size)
+{
+    if (!size || !fallocate(fd, 0, 0, (off_t)size))
+        return 0;
+    if (errno != EOPNOTSUPP)
+        return -errno;
+    return ftruncate(fd, (off_t)size) ? -errno : 0;
+}
+
+int staging_create_full(struct staging *s, uint64_t size, uint64_t *id, int *fd)
+{
+    int err = staging_create(s, id, fd);
+
+    if (err)
+        return err;
+    err = allocate(*fd, size);
+    if (!err)
+        return 0;
+    staging_drop(s, *id);
+    auto_close(fd);
+    return err;
+}
+
+uint64_t staging_room(const struct staging *s, uint64_t size)
+{
+    uint64_t page = s->own_mount ? (uint64_t)sysconf(_SC_PAGESIZE) : 1;
+
+    return (size + page - 1) / page * page;
+}
+
 int staging_get(struct staging *s, uint64_t id, int flags, int *fd)
 {
     char name[ID_NAME_MAX];

@@ -32,6 +32,10 @@ void staging_close(struct staging *s, bool keep);
 
 /* A new empty file, open O_RDWR|O_CLOEXEC; the descriptor is the caller's. -ENOSPC, -EMFILE, ... */
 int staging_create(struct staging *s, uint64_t *id, int *fd);
+/* The same of `size` bytes with all its pages, so that no write to it meets a full staging. */
+int staging_create_full(struct staging *s, uint64_t size, uint64_t *id, int *fd);
+/* What a file of `size` bytes takes of the space. */
+uint64_t staging_room(const struct staging *s, uint64_t size);
 /* Opens an existing file. -ENOENT: dropped. */
 int staging_get(struct staging *s, uint64_t id, int flags, int *fd);
 /* Removes the file; who still has it open or as a passthrough backing keeps the bytes. */

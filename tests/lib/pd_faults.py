@@ -317,6 +317,7 @@ class Faults:
             "buffer": other["buffer_used"],
             "waiting": other["waiting"],
             "promised": r["l1"]["promised"] + s["l1"]["promised"],
+            "arriving": r["l1"]["arriving"],
             "locks": s["locks"]["writers"] + r["locks"]["writers"],
         }
         return {k: v for k, v in left.items() if v} or True

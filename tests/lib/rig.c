@@ -111,6 +111,16 @@ static void give_back(struct arrivals *a, uint64_t size)
 {
 }
 
+static int stage(struct arrivals *a, uint64_t size, uint64_t *id, int *fd)
+{
+    return staging_create_full(to_arrivals(a)->staging, size, id, fd);
+}
+
+static void drop(struct arrivals *a, uint64_t size, uint64_t id)
+{
+    staging_drop(to_arrivals(a)->staging, id);
+}
+
 static int publish(struct arrivals *a, const struct arrival *what, uint64_t staging_id)
 {
     struct rig_arrivals *r = to_arrivals(a);
@@ -152,8 +162,9 @@ static void set_room(struct arrivals *a, void (*fn)(void *arg), void *arg)
 
 static void arrivals_init(struct rig *r)
 {
-    r->arrivals = (struct rig_arrivals){.base = {reserve, give_back, publish, has, ready, set_room},
-                                        .staging = r->staging};
+    r->arrivals = (struct rig_arrivals){
+        .base = {reserve, give_back, stage, drop, publish, has, ready, set_room},
+        .staging = r->staging};
     lock_init(&r->arrivals.lock);
 }
 

@@ -5,9 +5,9 @@
 
 #include "checksum.h"
 
-struct peer peer_of(struct vfsrig *rig)
+struct arrivals *peer_of(struct vfsrig *rig)
 {
-    return (struct peer){&rig->fs->arrive.base, rig->fs->staging};
+    return &rig->fs->arrive.base;
 }
 
 struct arrival peer_describe(const char *key, size_t len, unsigned seed)
@@ -25,39 +25,39 @@ struct arrival peer_describe(const char *key, size_t len, unsigned seed)
                             .from = "10.0.0.1"};
 }
 
-/* A staging file with those bytes. */
-uint64_t peer_bytes(struct peer p, size_t len, unsigned seed)
+/* A staging file with those bytes, which were reserved. */
+uint64_t peer_bytes(struct arrivals *a, size_t len, unsigned seed)
 {
     AUTO_FREE char *data = malloc(len + 1);
     uint64_t id;
     int fd;
 
     vfsrig_fill(data, len, seed);
-    ck_assert_int_eq(staging_create(p.staging, &id, &fd), 0);
+    ck_assert_int_eq(a->stage(a, len, &id, &fd), 0);
     ck_assert_int_eq(pwrite(fd, data, len, 0), (ssize_t)len);
     close(fd);
     return id;
 }
 
-int peer_publish(struct peer p, const struct arrival *what, unsigned seed)
+int peer_publish(struct arrivals *a, const struct arrival *what, unsigned seed)
 {
-    uint64_t id = peer_bytes(p, what->size, seed);
-    int err = p.a->publish(p.a, what, id);
+    uint64_t id = peer_bytes(a, what->size, seed);
+    int err = a->publish(a, what, id);
 
     if (err)
-        staging_drop(p.staging, id);
+        a->drop(a, what->size, id);
     return err;
 }
 
 int peer_land_for(struct vfsrig *rig, const char *key, size_t len, unsigned seed, uint64_t ttl)
 {
     struct arrival what = peer_describe(key, len, seed);
-    struct peer p = peer_of(rig);
+    struct arrivals *a = peer_of(rig);
     int err;
 
     what.ttl = ttl;
-    err = p.a->reserve(p.a, &what);
-    return err ? err : peer_publish(p, &what, seed);
+    err = a->reserve(a, &what);
+    return err ? err : peer_publish(a, &what, seed);
 }
 
 int peer_land(struct vfsrig *r, const char *key, size_t len, unsigned seed)
@@ -68,14 +68,14 @@ int peer_land(struct vfsrig *r, const char *key, size_t len, unsigned seed)
 int peer_reserve(struct vfsrig *r, const char *key, size_t len, unsigned seed)
 {
     struct arrival what = peer_describe(key, len, seed);
-    struct arrivals *a = &r->fs->arrive.base;
+    struct arrivals *a = peer_of(r);
 
     return a->reserve(a, &what);
 }
 
 void peer_give_back(struct vfsrig *r, size_t len)
 {
-    struct arrivals *a = &r->fs->arrive.base;
+    struct arrivals *a = peer_of(r);
 
     a->give_back(a, len);
 }

@@ -4,17 +4,13 @@
 
 #include "vfsrig.h"
 
-struct peer {
-    struct arrivals *a;
-    struct staging *staging;
-};
-struct peer peer_of(struct vfsrig *rig);
+struct arrivals *peer_of(struct vfsrig *rig);
 
 /* An object of vfsrig_fill's bytes; it has an owner, a mode with set-id bits, a sender. */
 struct arrival peer_describe(const char *key, size_t len, unsigned seed);
-uint64_t peer_bytes(struct peer p, size_t len, unsigned seed); /* a staging file of them */
+uint64_t peer_bytes(struct arrivals *a, size_t len, unsigned seed); /* a staging file of them */
 /* After a reserve. Gives the staging file back when it is refused. */
-int peer_publish(struct peer p, const struct arrival *what, unsigned seed);
+int peer_publish(struct arrivals *a, const struct arrival *what, unsigned seed);
 /* Both. */
 int peer_land(struct vfsrig *r, const char *key, size_t len, unsigned seed);
 int peer_land_for(struct vfsrig *rig, const char *key, size_t len, unsigned seed, uint64_t ttl);

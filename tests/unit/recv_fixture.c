@@ -61,6 +61,17 @@ static void give_back(struct arrivals *a, uint64_t size)
     o->reserved -= size;
 }
 
+static int stage(struct arrivals *a, uint64_t size, uint64_t *id, int *fd)
+{
+    return staging_create_full(to_objects(a)->staging, size, id, fd);
+}
+
+static void drop(struct arrivals *a, uint64_t size, uint64_t id)
+{
+    staging_drop(to_objects(a)->staging, id);
+    give_back(a, size);
+}
+
 static char *read_staged(struct objects *o, uint64_t id, uint64_t size)
 {
     AUTO_CLOSE int fd = -1;
@@ -92,8 +103,6 @@ static int publish(struct arrivals *a, const struct arrival *what, uint64_t id)
     pthread_cond_broadcast(&o->changed);
     while (o->hold)
         ck_assert_int_ne(cond_wait_until(&o->changed, &o->lock, clock_deadline(WAIT)), -ETIMEDOUT);
-    ck_assert_uint_ge(o->reserved, what->size);
-    o->reserved -= what->size;
     if (!strncmp(what->key, "bad", 3) && o->publish_error)
         return o->publish_error;
     e = find(o, what->key);
@@ -110,6 +119,8 @@ static int publish(struct arrivals *a, const struct arrival *what, uint64_t id)
     staging_drop(o->staging, id);
     ck_assert_uint_eq(checksum(0, e->data, e->size), e->crc32c);
     list_push_back(&o->all, &e->link);
+    ck_assert_uint_ge(o->reserved, what->size);
+    o->reserved -= what->size;
     o->published++;
     pthread_cond_broadcast(&o->changed);
     return 0;
@@ -152,6 +163,8 @@ static void objects_init(struct objects *o)
     o->limit = GIB;
     o->base = (struct arrivals){.reserve = reserve,
                                 .give_back = give_back,
+                                .stage = stage,
+                                .drop = drop,
                                 .publish = publish,
                                 .has = has,
                                 .ready = ready,

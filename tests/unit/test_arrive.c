@@ -29,19 +29,19 @@ START_TEST(seen_when_published_and_whole)
 {
     struct arrival what = peer_describe("a/b/key", 300000, 1);
     struct stat st;
-    struct peer p;
+    struct arrivals *a;
 
     vfsrig_start(&r);
-    p = peer_of(&r);
-    ck_assert_int_eq(p.a->has(p.a, "a/b/key"), -ENOENT);
-    ck_assert_int_eq(p.a->reserve(p.a, &what), 0);
+    a = peer_of(&r);
+    ck_assert_int_eq(a->has(a, "a/b/key"), -ENOENT);
+    ck_assert_int_eq(a->reserve(a, &what), 0);
     ck_assert_uint_eq(rig_promised(&r), 300000);
     ck_assert_ptr_null(vfsrig_find(&r, "a"));
-    ck_assert_int_eq(peer_publish(p, &what, 1), 0);
+    ck_assert_int_eq(peer_publish(a, &what, 1), 0);
     ck_assert_uint_eq(rig_promised(&r), 0);
     ck_assert_int_eq(vfsrig_check(&r, "a/b/key", 300000, 1), 0);
-    ck_assert_int_eq(p.a->has(p.a, "a/b/key"), 0);
-    ck_assert_int_eq(p.a->has(p.a, "a/b"), -ENOENT);
+    ck_assert_int_eq(a->has(a, "a/b/key"), 0);
+    ck_assert_int_eq(a->has(a, "a/b"), -ENOENT);
     inode_stat(vfsrig_find(&r, "a/b/key"), &st);
     ck_assert_uint_eq(st.st_mode, S_IFREG | 0640); /* no set-id bits from elsewhere */
     ck_assert_uint_eq(st.st_uid, 1001);
@@ -157,14 +157,14 @@ END_TEST
 START_TEST(two_senders_of_one_key)
 {
     struct arrival what = peer_describe("key", 4000, 1);
-    struct peer p;
+    struct arrivals *a;
 
     vfsrig_start(&r);
-    p = peer_of(&r);
-    ck_assert_int_eq(p.a->reserve(p.a, &what), 0);
-    ck_assert_int_eq(p.a->reserve(p.a, &what), 0);
-    ck_assert_int_eq(peer_publish(p, &what, 1), 0);
-    ck_assert_int_eq(peer_publish(p, &what, 1), -EEXIST);
+    a = peer_of(&r);
+    ck_assert_int_eq(a->reserve(a, &what), 0);
+    ck_assert_int_eq(a->reserve(a, &what), 0);
+    ck_assert_int_eq(peer_publish(a, &what, 1), 0);
+    ck_assert_int_eq(peer_publish(a, &what, 1), -EEXIST);
     ck_assert_uint_eq(rig_promised(&r), 0);
     ck_assert_int_eq(vfsrig_check(&r, "key", 4000, 1), 0);
 }
@@ -174,14 +174,14 @@ START_TEST(writers_and_pins_are_busy)
 {
     struct arrival what = peer_describe("key", 9, 1);
     struct handle *h;
-    struct peer p;
+    struct arrivals *a;
 
     vfsrig_start(&r);
-    p = peer_of(&r);
-    ck_assert_int_eq(p.a->reserve(p.a, &what), 0);
+    a = peer_of(&r);
+    ck_assert_int_eq(a->reserve(a, &what), 0);
     ck_assert_int_eq(vfsrig_create(&r, "key", O_WRONLY, &h), 0);
-    ck_assert_int_eq(peer_publish(p, &what, 1), -EBUSY);
-    ck_assert_int_eq(p.a->reserve(p.a, &what), -EBUSY);
+    ck_assert_int_eq(peer_publish(a, &what, 1), -EBUSY);
+    ck_assert_int_eq(a->reserve(a, &what), -EBUSY);
     ck_assert_int_eq(vfsrig_write(&r, h, "local", 5, 0), 0);
     vfsrig_close(&r, h);
     ck_assert_int_eq(peer_land(&r, "key", 9, 1), 0);
@@ -221,17 +221,20 @@ END_TEST
 START_TEST(a_file_of_another_size)
 {
     struct arrival what = peer_describe("key", 100, 1);
-    struct peer p;
+    struct arrivals *a;
     uint64_t id;
+    int fd;
 
     vfsrig_start(&r);
-    p = peer_of(&r);
-    ck_assert_int_eq(p.a->reserve(p.a, &what), 0);
-    id = peer_bytes(p, 99, 1);
-    ck_assert_int_eq(p.a->publish(p.a, &what, id), -EINVAL);
+    a = peer_of(&r);
+    ck_assert_int_eq(a->reserve(a, &what), 0);
+    ck_assert_int_eq(a->stage(a, 100, &id, &fd), 0);
+    ck_assert_int_eq(ftruncate(fd, 99), 0);
+    close(fd);
+    ck_assert_int_eq(a->publish(a, &what, id), -EINVAL);
     ck_assert_uint_eq(rig_promised(&r), 0);
     ck_assert_ptr_null(vfsrig_find(&r, "key"));
-    staging_drop(p.staging, id);
+    a->drop(a, 100, id);
 }
 END_TEST
 
@@ -257,13 +260,13 @@ END_TEST
 static void land_and_begin(struct vfsrig *c)
 {
     struct arrival what = peer_describe("half", 5000, 2);
-    struct peer p = peer_of(c);
+    struct arrivals *a = peer_of(c);
 
     ck_assert_int_eq(vfsrig_put(c, "replaced", 700, 9), 0);
     ck_assert_int_eq(peer_land_for(c, "a/whole", 5000, 1, 0), 0);
     ck_assert_int_eq(peer_land_for(c, "replaced", 800, 3, 0), 0);
-    ck_assert_int_eq(p.a->reserve(p.a, &what), 0);
-    peer_bytes(p, 5000, 2);
+    ck_assert_int_eq(a->reserve(a, &what), 0);
+    peer_bytes(a, 5000, 2);
 }
 
 START_TEST(a_crash_keeps_what_landed)

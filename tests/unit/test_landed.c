@@ -1,7 +1,9 @@
 /* test_landed.c - objects that came from a peer: the room they need, and how long they stay. */
 #include "config.h"
 
+#include <sched.h>
 #include <stdio.h>
+#include <sys/mount.h>
 
 #include "arrive_fixture.h"
 #include "clock.h"
@@ -40,6 +42,20 @@ static void setup_slow(void)
     vfsrig_init(&r, "[{\"type\":\"fault\",\"inner\":{\"type\":\"mock\",\"max_size_gb\":1,"
                     "\"mock_bandwidth_gb\":100},\"rules\":[{\"op\":\"remove\",\"count\":1,"
                     "\"action\":\"delay\",\"delay\":\"1s\"}]}]");
+}
+
+/* The staging is charged, or a tmpfs of its own (in a mount namespace of this test). */
+static void setup_staging(bool own_mount)
+{
+    char template[] = "/tmp/l2fs-test-XXXXXX";
+
+    if (!own_mount)
+        return;
+    ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
+    ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    ck_assert_ptr_nonnull(mkdtemp(template));
+    free(r.cfg.staging);
+    r.cfg.staging = strdup(template);
 }
 
 static void teardown(void)
@@ -91,6 +107,81 @@ START_TEST(room_is_waited_for)
     a->set_room(a, NULL, &r);
     peer_give_back(&r, 5 * MIB);
     ck_assert_uint_eq(rig_promised(&r), 0);
+}
+END_TEST
+
+struct use {
+    uint64_t used, promised, arriving;
+};
+
+static struct use in_use(void)
+{
+    struct use u;
+    uint64_t size;
+
+    LOCKED_SCOPE(&r.fs->ns->lock);
+    staging_space(r.fs->staging, &u.used, &size);
+    u.promised = r.fs->l1.promised;
+    u.arriving = r.fs->arrive.reserved;
+    return u;
+}
+
+static void expect_use(uint64_t used, uint64_t promised, uint64_t arriving)
+{
+    struct use u = in_use();
+
+    ck_assert_uint_eq(u.used, used);
+    ck_assert_uint_eq(u.promised, promised);
+    ck_assert_uint_eq(u.arriving, arriving);
+}
+
+/* As a promise, then as a file, published or not. */
+START_TEST(each_byte_counts_once)
+{
+    struct arrival what = peer_describe("a", 5 * MIB, 1);
+    struct arrivals *a;
+    uint64_t ids[2];
+
+    if (_i && geteuid())
+        return;
+    setup_staging(_i);
+    vfsrig_start(&r);
+    ck_assert(staging_has_mount(r.fs->staging) == (_i == 1));
+    a = peer_of(&r);
+    ck_assert_int_eq(a->reserve(a, &what), 0);
+    expect_use(0, 5 * MIB, 5 * MIB);
+    ids[0] = peer_bytes(a, 5 * MIB, 1);
+    expect_use(5 * MIB, 0, 5 * MIB);
+    ck_assert_int_eq(peer_reserve(&r, "b", 4 * MIB, 2), -EAGAIN);
+    ck_assert_int_eq(peer_reserve(&r, "b", 3 * MIB, 2), 0);
+    expect_use(5 * MIB, 3 * MIB, 8 * MIB);
+    ids[1] = peer_bytes(a, 3 * MIB, 3);
+    ck_assert_int_eq(peer_reserve(&r, "c", 1, 3), -EAGAIN);
+    ck_assert_int_eq(a->publish(a, &what, ids[0]), 0);
+    expect_use(8 * MIB, 0, 3 * MIB);
+    a->drop(a, 3 * MIB, ids[1]);
+    expect_use(5 * MIB, 0, 0);
+    ck_assert_int_eq(vfsrig_check(&r, "a", 5 * MIB, 1), 0);
+}
+END_TEST
+
+/* Many small files take whole pages of a tmpfs: as many as are promised fit. */
+START_TEST(small_ones_take_pages)
+{
+    struct arrivals *a;
+    unsigned n = 0;
+
+    if (geteuid())
+        return;
+    setup_staging(true);
+    vfsrig_start(&r);
+    a = peer_of(&r);
+    while (peer_reserve(&r, "small", 10, n) == 0)
+        n++;
+    ck_assert_uint_eq(n, 8 * MIB / (uint64_t)sysconf(_SC_PAGESIZE));
+    for (unsigned i = 0; i < n; i++)
+        peer_bytes(a, 10, i);
+    expect_use(8 * MIB, 0, n * 10);
 }
 END_TEST
 
@@ -396,6 +487,8 @@ int main(void)
     tcase_add_checked_fixture(discarded, setup, teardown);
     for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
         tcase_add_test(discarded, tests[i]);
+    tcase_add_loop_test(discarded, each_byte_counts_once, 0, 2);
+    tcase_add_test(discarded, small_ones_take_pages);
     tcase_add_checked_fixture(kept, setup_fs, teardown);
     tcase_add_test(kept, unread_goes_from_tiers_too);
     tcase_add_checked_fixture(slow, setup_slow, teardown);

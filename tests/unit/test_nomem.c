@@ -170,22 +170,22 @@ static void reserve_new(void)
     else if (vfsrig_find(&r, what.key))
         ck_assert_int_eq(vfsrig_unlink(&r, what.key), 0);
     vfsrig_wait_stored(&r);
-    ck_assert_int_eq(peer_of(&r).a->reserve(peer_of(&r).a, &what), 0);
+    ck_assert_int_eq(peer_of(&r)->reserve(peer_of(&r), &what), 0);
 }
 
 static int publish(void)
 {
-    struct peer p = peer_of(&r);
+    struct arrivals *a = peer_of(&r);
     unsigned at = left;
     uint64_t id;
     int err;
 
     left = 0;
-    id = peer_bytes(p, what.size, 1);
+    id = peer_bytes(a, what.size, 1);
     left = at;
-    err = p.a->publish(p.a, &what, id);
+    err = a->publish(a, &what, id);
     if (err)
-        staging_drop(p.staging, id);
+        a->drop(a, what.size, id);
     return err;
 }
 
