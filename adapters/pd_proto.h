@@ -97,6 +97,9 @@ struct pd_message {
     /* epoch: Hello: of this connection, new for each; echoed by HelloReply, given by AllocRequest
      * (error ENOTCONN: that connection is not there, say Hello). */
     int64_t version, epoch, rank;
+    /* HelloReply: this run of the receiver. Done: of the one where the request's keys began to land;
+     * error ESTALE: what had landed there is not sure to be here. */
+    int64_t run;
     struct pd_bytes
         sender; /* Hello, AllocRequest, Commit, CancelNotif, Done: who, unique per run */
     struct pd_bytes address; /* Hello, HelloReply: of the channel; bin */

@@ -366,6 +366,7 @@ int pd_recv_create(const struct pd_env *env, struct pd_recv **out)
     if (getrandom(&r->last_id, sizeof(r->last_id), 0) < 0)
         r->last_id = (int64_t)clock_now();
     r->last_id &= INT64_MAX >> 1; /* ids of another run mean nothing here */
+    recv_runs_init(r, r->last_id + 1);
     err = start(r);
     if (err) {
         pd_recv_destroy(r);

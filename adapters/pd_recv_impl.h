@@ -13,6 +13,7 @@
 #define RECV_MEMORY_MAX (128 * MIB) /* what requests take in memory, waiting or under way */
 #define RECV_ALLOCS_MAX 8192        /* allocations at a time; a peer may have 1/8 */
 #define RECV_NAME_MAX 128           /* sender */
+#define RECV_RUNS_MAX 64            /* of this receiver, over crashes */
 
 struct recv_rank {
     struct pd_recv *recv;
@@ -107,14 +108,13 @@ struct recv_alloc {
     struct recv_origin asked;     /* the AllocRequest */
     struct recv_origin committed; /* server NULL: no Commit waits */
     bool commit;                  /* came */
-    uint64_t lease;               /* end of it */
     struct loop_timer timer;      /* lease, then fence */
     struct letter letter;
     struct recv_item *items; /* NULL: none holds anything any more */
     char *keys;
     int *errors; /* of each item */
-    size_t n, next, ntags, unsettled,
-        busy;       /* busy: items that hold something, and who goes over them */
+    size_t n, next, ntags, unsettled;
+    size_t busy;    /* items that hold something, and who goes over them */
     uint64_t room;  /* bytes of what needs room */
     uint64_t since; /* when it was retired */
 };
@@ -135,9 +135,9 @@ struct pd_recv {
     struct recv_waiter *starved; /* waits for L1, keeping what it has */
     struct hash peer_table, allocs, tags, ready;
     struct list peers, ended, ready_list;
-    size_t npeers, nended, nallocs, mapped, memory;
-    int64_t last_id;
-    struct { /* a thread of its own, pd_recv_land.c */
+    size_t npeers, nended, nallocs, nruns, mapped, memory;
+    int64_t last_id, runs[RECV_RUNS_MAX]; /* runs: whose keys are here, this one is last */
+    struct {                              /* a thread of its own, pd_recv_land.c */
         struct loop *loop;
         struct mailbox *mailbox;
         atomic_bool stop;

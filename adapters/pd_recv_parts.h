@@ -89,6 +89,8 @@ bool recv_sorted_has(const struct pd_bytes *sorted, size_t n, const char *key);
 
 /* --- pd_recv_ready.c --- */
 
+void recv_runs_init(struct pd_recv *r, int64_t run);
+int64_t recv_run(const struct pd_recv *r); /* of now */
 void recv_ready_done(const struct recv_request *req);
 void recv_ready_sweep(struct pd_recv *r, uint64_t now);
 

@@ -218,6 +218,7 @@ void recv_peer_hello(const struct recv_request *req)
         return;
     }
     reply.limit = (int64_t)r->env.config->buffer_size;
+    reply.run = recv_run(r);
     reply.address.data = pd_conn_address(p->conn, &reply.address.len);
     recv_answer(&req->origin, &reply);
 }

@@ -1,7 +1,14 @@
 /* pd_recv_ready.c - which ranks have said that a request is all here; when the last has, the mount
- * is told, once. */
+ * is told, once.
+ *
+ * What they said ends with a run of the receiver, so they say it to the next again. What had landed is
+ * there then when the run before crashed, and L1 was adopted. Which runs that holds for is noted beside
+ * the staging files, and ends with them. Who names another run, as after an unmount, may miss keys:
+ * the mount is told so, for whoever waits.
+ */
 #include "clock.h"
 #include "pd_recv_parts.h"
+#include "staging.h"
 
 #define REQUESTS_MAX 65536
 #define KEEP (600 * NSEC_PER_SEC)
@@ -12,11 +19,42 @@ struct recv_ready {
     struct list link;      /* pd_recv.ready_list, oldest first */
     uint64_t since;
     uint64_t ranks; /* bit r: rank r said Done */
-    bool told;
+    bool told, lost;
     char req_id[];
 };
 
 _Static_assert(PD_RANKS_MAX <= 64, "ranks are the bits of a word");
+
+/* --- runs --- */
+
+void recv_runs_init(struct pd_recv *r, int64_t run)
+{
+    struct staging *staging = r->env.adapter->staging;
+    size_t room = sizeof(r->runs) - sizeof(run);
+
+    r->nruns = staging_get_note(staging, r->runs, sizeof(r->runs)) / sizeof(run);
+    if (r->nruns == RECV_RUNS_MAX)
+        memmove(r->runs, r->runs + 1, room);
+    r->nruns -= r->nruns == RECV_RUNS_MAX;
+    r->runs[r->nruns++] = run;
+    (void)staging_set_note(staging, r->runs, r->nruns * sizeof(run));
+}
+
+int64_t recv_run(const struct pd_recv *r)
+{
+    return r->runs[r->nruns - 1];
+}
+
+static bool is_here(const struct pd_recv *r, int64_t run)
+{
+    for (size_t i = 0; i < r->nruns; i++) {
+        if (r->runs[i] == run)
+            return true;
+    }
+    return false;
+}
+
+/* --- requests --- */
 
 static struct recv_ready *find(struct pd_recv *r, struct pd_bytes id, uint64_t hash)
 {
@@ -33,7 +71,7 @@ static struct recv_ready *find(struct pd_recv *r, struct pd_bytes id, uint64_t h
 
 static void forget(struct pd_recv *r, struct recv_ready *e)
 {
-    if (!e->told && !r->stopping)
+    if (!e->told && !e->lost && !r->stopping)
         recv_warn(r,
                   "request %s did not become ready: not every rank said that it is done; "
                   "its files are there",
@@ -63,6 +101,24 @@ static struct recv_ready *get(struct pd_recv *r, struct pd_bytes id)
     return e;
 }
 
+/* A request of that id may have become ready since. */
+static int lose(struct pd_recv *r, struct recv_ready *e)
+{
+    struct arrivals *a = r->env.adapter->arrivals;
+
+    if (e->told || e->lost)
+        return -ESTALE;
+    if (a->ready(a, e->req_id, -EIO))
+        return -ENOMEM;
+    e->lost = true;
+    recv_warn(
+        r,
+        "request %s does not become ready: keys of it landed before this mount was made, and may "
+        "be lost; .l2fs/ready/%s gives EIO, send the request again",
+        e->req_id, e->req_id);
+    return -ESTALE;
+}
+
 static int done(struct recv_rank *rank, const struct pd_message *m)
 {
     struct pd_recv *r = rank->recv;
@@ -78,10 +134,12 @@ static int done(struct recv_rank *rank, const struct pd_message *m)
     e = get(r, m->req_id);
     if (!e)
         return -ENOMEM;
+    if (m->run && !is_here(r, m->run))
+        return lose(r, e);
     e->ranks |= UINT64_C(1) << rank->index;
     if (e->told || e->ranks != all)
         return 0;
-    err = a->ready(a, e->req_id);
+    err = a->ready(a, e->req_id, 0);
     e->told = !err;
     return err;
 }
@@ -91,6 +149,8 @@ static const char *why(int error)
     switch (error) {
     case -EDOM: return "this is the port of another rank";
     case -ENOMEM: return "the receiver is out of memory";
+    case -ESTALE:
+        return "the receiver was mounted anew since keys of it landed, and they may be lost";
     default: return "";
     }
 }

@@ -178,6 +178,7 @@ static int take_hello(struct send_peer *p, const struct pd_message *m)
         return send_peer_errno(m->error);
     if (m->version != PD_VERSION)
         return -EPROTONOSUPPORT;
+    p->run = m->run;
     p->limit = m->limit > 0 ? (uint64_t)m->limit : UINT64_MAX;
     return pd_conn_connect(p->conn, m->address.data, m->address.len);
 }

@@ -1,9 +1,11 @@
 /* pd_send_done.c - whole requests: which receivers got keys of which, and who is told when the last
  * one has landed.
  *
- * A request is remembered from its first key that landed until it was told of, or REQUESTS_MAX others
- * came after it. Told: Done goes to each of its receivers, again every half second until all have
- * answered or the deadline has passed; then the proxy hears of it, once.
+ * A request is remembered from its first key that landed, until REQUESTS_MAX others came after it. Told
+ * of: Done goes to each of its receivers, again every half second until all have answered or the deadline
+ * has passed; then the proxy hears of it, once. A receiver that is another run when it is met again
+ * within KEEP knows nothing of that Done, and may have lost the keys: it is told again, with the run that
+ * had them, and judges itself.
  */
 #include "clock.h"
 #include "log.h"
@@ -11,59 +13,109 @@
 
 #define REQUESTS_MAX 16384
 #define TRY_EVERY (500 * NSEC_PER_MSEC)
+#define KEEP (600 * NSEC_PER_SEC) /* as long as it stays ready at the receiver */
 
+/* A receiver that has keys of a request. */
 struct send_notice {
     struct send_ask ask;
+    struct list link; /* send_request.notices */
     struct send_request *request;
     struct send_peer *peer;
-    bool wanted; /* the receiver has keys of it and has not answered */
+    int64_t run;  /* where the first of them landed; 0: not known */
+    int64_t told; /* the run that has answered */
+    bool wanted;  /* it is to be told */
 };
+
+enum request_state { REQUEST_OPEN, REQUEST_TELLING, REQUEST_TOLD };
 
 struct send_request {
     struct hash_node node;
-    struct list link; /* pd_send.request_age while it is not told of, else pd_send.telling */
+    struct list link; /* pd_send.request_age, telling (also of what is told again) or settled */
     struct pd_send *send;
-    struct loop_timer timer; /* the next try */
-    uint64_t deadline;       /* 0: not told of yet */
+    enum request_state state; /* TOLD: the proxy has heard of it */
+    struct loop_timer timer;  /* the next try */
+    uint64_t deadline;        /* of telling */
+    uint64_t since;           /* told */
     char *req_id;
-    struct bitmap *targets;
-    struct send_notice *notices; /* npeers entries, when told of */
+    struct list notices;
 };
 
-/* The one that is told of, or the one that is not yet: a request of that id may follow another. */
-static struct send_request *find(struct pd_send *s, const char *req_id, bool telling)
+/* A request of that id may follow another. */
+static struct send_request *find(struct pd_send *s, const char *req_id, enum request_state state)
 {
     struct hash_node *n = hash_first(&s->requests, hash_bytes(req_id, strlen(req_id), 0));
 
     for (; n; n = hash_next(n)) {
         struct send_request *r = container_of(n, struct send_request, node);
 
-        if (!strcmp(r->req_id, req_id) && telling == (r->deadline != 0))
+        if (!strcmp(r->req_id, req_id) && r->state == state)
             return r;
     }
     return NULL;
 }
 
+static struct send_notice *notice_of(const struct send_request *r, const struct send_peer *p)
+{
+    struct list *node;
+
+    list_for_each(node, &r->notices)
+    {
+        struct send_notice *n = list_entry(node, struct send_notice, link);
+
+        if (n->peer == p)
+            return n;
+    }
+    return NULL;
+}
+
+static void stop_asking(struct send_request *r)
+{
+    struct list *node;
+
+    loop_timer_cancel(r->send->env.loop, &r->timer);
+    list_for_each(node, &r->notices)
+    {
+        struct send_notice *n = list_entry(node, struct send_notice, link);
+
+        send_peer_unask(n->peer, &n->ask);
+    }
+}
+
 static void forget(struct send_request *r)
 {
-    struct pd_send *s = r->send;
+    struct list *node;
 
-    loop_timer_cancel(s->env.loop, &r->timer);
-    for (size_t i = 0; r->notices && i < s->npeers; i++)
-        send_peer_unask(&s->peers[i], &r->notices[i].ask);
-    hash_remove(&s->requests, &r->node);
+    stop_asking(r);
+    hash_remove(&r->send->requests, &r->node);
     list_remove(&r->link);
-    bitmap_destroy(r->targets);
-    free(r->notices);
+    while ((node = list_pop_front(&r->notices)))
+        free(list_entry(node, struct send_notice, link));
     free(r->req_id);
     free(r);
+}
+
+static void forget_old(struct pd_send *s)
+{
+    while (!list_empty(&s->settled)) {
+        struct send_request *r = list_entry(s->settled.next, struct send_request, link);
+
+        if (clock_now() - r->since < KEEP)
+            return;
+        forget(r);
+    }
 }
 
 static void make_room(struct pd_send *s)
 {
     struct send_request *oldest;
 
-    if (s->requests.count < REQUESTS_MAX || list_empty(&s->request_age))
+    if (s->requests.count < REQUESTS_MAX)
+        return;
+    if (!list_empty(&s->settled)) {
+        forget(list_entry(s->settled.next, struct send_request, link));
+        return;
+    }
+    if (list_empty(&s->request_age))
         return;
     oldest = list_entry(s->request_age.next, struct send_request, link);
     if (!s->forgotten++)
@@ -76,23 +128,40 @@ static void make_room(struct pd_send *s)
 
 static struct send_request *add(struct pd_send *s, const char *req_id)
 {
-    struct send_request *r = calloc(1, sizeof(*r));
+    struct send_request *r = calloc(1, sizeof(*r)), *before;
 
     if (!r)
         return NULL;
     r->req_id = strdup(req_id);
-    r->targets = bitmap_create(s->npeers);
-    if (!r->req_id || !r->targets) {
-        free(r->req_id);
-        bitmap_destroy(r->targets);
+    if (!r->req_id) {
         free(r);
         return NULL;
     }
+    before = find(s, req_id, REQUEST_TOLD);
+    if (before)
+        forget(before);
+    forget_old(s);
     make_room(s);
     r->send = s;
+    list_init(&r->notices);
     hash_insert(&s->requests, &r->node, hash_bytes(req_id, strlen(req_id), 0));
     list_push_back(&s->request_age, &r->link);
     return r;
+}
+
+static int aim(struct send_request *r, struct send_peer *p, int64_t run)
+{
+    struct send_notice *n = notice_of(r, p);
+
+    if (n)
+        return 0;
+    n = calloc(1, sizeof(*n));
+    if (!n)
+        return -ENOMEM;
+    *n = (struct send_notice){.request = r, .peer = p, .run = run, .wanted = true};
+    list_init(&n->link);
+    list_push_back(&r->notices, &n->link);
+    return 0;
 }
 
 /* Without memory the request is told of along its route. */
@@ -106,27 +175,40 @@ void send_request_landed(struct send_batch *b)
         any = !b->keys[i].error;
     if (!any || !*b->req_id || s->stopping)
         return;
-    r = find(s, b->req_id, false);
+    r = find(s, b->req_id, REQUEST_OPEN);
     if (!r)
         r = add(s, b->req_id);
     if (r)
-        bitmap_set(r->targets, (size_t)(b->peer - s->peers));
+        (void)aim(r, b->peer, b->peer->run);
 }
 
 /* --- telling --- */
 
-static void tell_proxy(struct send_request *r)
+/* Every receiver has been told, or was tried for long enough. */
+static void settle(struct send_request *r)
 {
-    if (r->send->proxy)
-        (void)pd_proxy_notify(r->send->proxy, r->req_id, strlen(r->req_id));
-    forget(r);
+    struct pd_send *s = r->send;
+
+    if (r->state == REQUEST_TELLING) {
+        if (s->proxy)
+            (void)pd_proxy_notify(s->proxy, r->req_id, strlen(r->req_id));
+        r->since = clock_now();
+    }
+    r->state = REQUEST_TOLD;
+    stop_asking(r);
+    list_remove(&r->link);
+    list_push_back(&s->settled, &r->link);
 }
 
 static bool all_answered(const struct send_request *r)
 {
-    for (size_t i = 0; i < r->send->npeers; i++)
-        if (r->notices[i].wanted)
+    struct list *node;
+
+    list_for_each(node, &r->notices)
+    {
+        if (list_entry(node, struct send_notice, link)->wanted)
             return false;
+    }
     return true;
 }
 
@@ -143,18 +225,24 @@ static void done_answer(struct send_ask *ask, const struct pd_message *m)
     if (m->error)
         send_peer_quote(n->peer, "cannot say that a request is ready", m);
     n->wanted = false;
+    n->told = n->peer->run;
     if (all_answered(r))
-        tell_proxy(r);
+        settle(r);
 }
 
 static void ask_all(struct send_request *r)
 {
-    for (size_t i = 0; i < r->send->npeers; i++) {
-        struct send_notice *n = &r->notices[i];
-        struct pd_message m = {.type = PD_DONE, .rank = r->send->env.config->tp_rank};
+    struct list *node;
+
+    list_for_each(node, &r->notices)
+    {
+        struct send_notice *n = list_entry(node, struct send_notice, link);
+        struct pd_message m = {
+            .type = PD_DONE, .rank = r->send->env.config->tp_rank, .run = n->run};
 
         if (!n->wanted)
             continue;
+        n->ask.answer = done_answer;
         send_peer_wake(n->peer);
         m.req_id = (struct pd_bytes){r->req_id, strlen(r->req_id)};
         if (n->peer->state == PEER_UP)
@@ -179,26 +267,24 @@ static void expired(struct loop_timer *timer)
 
     if (try_again(r))
         return;
-    log_warn("pd: request %s is complete, but a receiver did not take note of it in time: "
-             ".l2fs/ready there may not open; is it up?",
-             r->req_id);
-    tell_proxy(r);
+    if (r->state == REQUEST_TELLING)
+        log_warn("pd: request %s is complete, but a receiver did not take note of it in time: "
+                 ".l2fs/ready there may not open; is it up?",
+                 r->req_id);
+    settle(r);
 }
 
-static int make_notices(struct send_request *r)
+static void start_telling(struct send_request *r)
 {
-    r->notices = calloc(r->send->npeers, sizeof(*r->notices));
-    if (!r->notices)
-        return -ENOMEM;
-    for (size_t i = 0; i < r->send->npeers; i++)
-        r->notices[i] = (struct send_notice){.ask.answer = done_answer,
-                                             .request = r,
-                                             .peer = &r->send->peers[i],
-                                             .wanted = bitmap_test(r->targets, i)};
-    return 0;
+    list_remove(&r->link);
+    list_push_back(&r->send->telling, &r->link);
+    r->timer.expired = expired;
+    r->deadline = clock_deadline(r->send->env.config->notify_timeout);
+    if (!try_again(r))
+        expired(&r->timer);
 }
 
-static int route_of(struct pd_send *s, const struct l2_route *route)
+static int target_of(struct pd_send *s, const struct l2_route *route)
 {
     return pd_config_route(s->env.config, "", route->peer);
 }
@@ -212,33 +298,56 @@ int pd_send_request_done(struct pd_send *s, const struct l2_route *route)
         return -ESHUTDOWN;
     if (!route->req_id || !*route->req_id)
         return -EINVAL;
-    r = find(s, route->req_id, false);
-    if (!r && find(s, route->req_id, true))
+    r = find(s, route->req_id, REQUEST_OPEN);
+    if (!r && find(s, route->req_id, REQUEST_TELLING))
         return 0;
     if (!r)
-        target = route_of(s, route);
+        target = target_of(s, route);
     if (target < 0)
         return target;
     if (!r && !(r = add(s, route->req_id)))
         return -ENOMEM;
-    if (!bitmap_popcount(r->targets))
-        bitmap_set(r->targets, (size_t)target);
-    if (make_notices(r))
+    if (list_empty(&r->notices) && aim(r, &s->peers[target], 0))
         return -ENOMEM;
-    list_remove(&r->link);
-    list_push_back(&s->telling, &r->link);
-    r->timer.expired = expired;
-    r->deadline = clock_deadline(s->env.config->notify_timeout);
-    if (!try_again(r))
-        expired(&r->timer);
+    r->state = REQUEST_TELLING;
+    start_telling(r);
     return 0;
 }
 
-void send_requests_poke(struct pd_send *s)
-{
-    struct list *node;
+/* --- a peer is up --- */
 
-    list_for_each(node, &s->telling) ask_all(list_entry(node, struct send_request, link));
+/* It is another run than the one that has answered, or has never answered. */
+static bool is_news(struct send_request *r, const struct send_peer *p)
+{
+    struct send_notice *n = notice_of(r, p);
+
+    if (n && p->run && n->told != p->run)
+        n->wanted = true;
+    return n && n->wanted;
+}
+
+void send_requests_poke(struct send_peer *p)
+{
+    struct pd_send *s = p->send;
+    struct list round, *node;
+
+    list_for_each(node, &s->telling)
+    {
+        struct send_request *r = list_entry(node, struct send_request, link);
+
+        if (is_news(r, p))
+            ask_all(r);
+    }
+    forget_old(s);
+    list_init(&round);
+    list_splice(&round, &s->settled);
+    while ((node = list_pop_front(&round))) {
+        struct send_request *r = list_entry(node, struct send_request, link);
+
+        list_push_back(&s->settled, node);
+        if (is_news(r, p))
+            start_telling(r);
+    }
 }
 
 bool pd_send_telling(const struct pd_send *s)
@@ -250,12 +359,15 @@ void send_requests_init(struct pd_send *s)
 {
     list_init(&s->request_age);
     list_init(&s->telling);
+    list_init(&s->settled);
 }
 
 void send_requests_fini(struct pd_send *s)
 {
     while (!list_empty(&s->telling))
-        tell_proxy(list_entry(s->telling.next, struct send_request, link));
+        settle(list_entry(s->telling.next, struct send_request, link));
+    while (!list_empty(&s->settled))
+        forget(list_entry(s->settled.next, struct send_request, link));
     while (!list_empty(&s->request_age))
         forget(list_entry(s->request_age.next, struct send_request, link));
 }

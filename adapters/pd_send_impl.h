@@ -38,6 +38,7 @@ struct send_peer {
     uint64_t hello_sent;
     uint64_t stuck;          /* since when the socket's queue is full; 0: it is not */
     uint64_t epoch;          /* of the connection */
+    int64_t run;             /* of the receiver, as it said last */
     uint64_t limit;          /* bytes of one AllocRequest */
     uint64_t heard;          /* when it said something valid last */
     uint64_t backoff;        /* ns until the next handshake, after a failure */
@@ -61,7 +62,7 @@ struct pd_send {
     bool stopping;
     struct hash keys;     /* struct send_key */
     struct hash requests; /* struct send_request */
-    struct list request_age, telling;
+    struct list request_age, telling, settled;
     uint64_t forgotten; /* requests */
     uint64_t told;      /* when the log heard of an unknown peer last */
     size_t npeers;
@@ -103,6 +104,6 @@ void send_peer_quote(struct send_peer *p, const char *what, const struct pd_mess
 void send_requests_init(struct pd_send *s);
 void send_requests_fini(struct pd_send *s); /* the proxy hears of those that were to be told */
 void send_request_landed(struct send_batch *b);
-void send_requests_poke(struct pd_send *s); /* a peer is up */
+void send_requests_poke(struct send_peer *p); /* it is up */
 
 #endif

@@ -194,7 +194,7 @@ static void come_up(struct send_peer *p)
     stop_trying(p);
     p->state = PEER_UP;
     p->stuck = 0;
-    send_requests_poke(p->send);
+    send_requests_poke(p);
     send_peer_pump(p);
 }
 

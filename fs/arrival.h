@@ -43,9 +43,10 @@ struct arrivals {
     int (*publish)(struct arrivals *a, const struct arrival *what, uint64_t staging_id);
     /* Whether the key is there, whole, whatever its bytes are: 0 or -ENOENT. */
     int (*has)(struct arrivals *a, const char *key);
-    /* Every key of the request has landed: .l2fs/ready/REQ_ID opens, while the mount is still
-     * starting as soon as it has. 0, or -ENOMEM: it does not. */
-    int (*ready)(struct arrivals *a, const char *req_id);
+    /* error 0: every key of the request has landed: .l2fs/ready/REQ_ID opens; else it is not sure that
+     * they ever will have: opening it fails so. While the mount is still starting: as soon as it has. 0,
+     * or -ENOMEM: nobody knows of it. */
+    int (*ready)(struct arrivals *a, const char *req_id, int error);
     /* Who is told of room, one for each `arg` (an adapter has one). fn is called on any thread and
      * must only pass it on. fn NULL ends that of `arg`: when set_room has returned, it is not running
      * and not called any more. */

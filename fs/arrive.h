@@ -50,7 +50,7 @@ void arrive_give_back(struct arrivals *base, uint64_t size);
 int arrive_stage(struct arrivals *base, uint64_t size, uint64_t *id, int *fd);
 void arrive_drop(struct arrivals *base, uint64_t size, uint64_t id);
 /* arrivals.ready; what comes while the mount starts is kept. */
-int arrive_ready(struct arrivals *base, const char *req_id);
+int arrive_ready(struct arrivals *base, const char *req_id, int error);
 /* What was kept: frees it, having said it or not. */
 void arrive_end_early(struct arrive *a, struct list *early, bool say);
 

@@ -9,11 +9,12 @@
 
 struct early {
     struct list link;
+    int error;
     char req_id[];
 };
 
 /* -EALREADY: the mount is built by now. */
-static int keep_early(struct arrive *a, const char *req_id)
+static int keep_early(struct arrive *a, const char *req_id, int error)
 {
     size_t len = strlen(req_id) + 1;
     struct early *e;
@@ -25,6 +26,7 @@ static int keep_early(struct arrive *a, const char *req_id)
     if (!e)
         return -ENOMEM;
     memcpy(e->req_id, req_id, len);
+    e->error = error;
     list_init(&e->link);
     list_push_back(&a->early, &e->link);
     a->nearly++;
@@ -38,16 +40,16 @@ void arrive_end_early(struct arrive *a, struct list *early, bool say)
     while ((l = list_pop_front(early))) {
         struct early *e = list_entry(l, struct early, link);
 
-        if (say && ready_say(a->fs, e->req_id))
-            log_err("out of memory: .l2fs/ready/%s does not open", e->req_id);
+        if (say && ready_say(a->fs, e->req_id, e->error))
+            log_err("out of memory: .l2fs/ready/%s is not known", e->req_id);
         free(e);
     }
 }
 
-int arrive_ready(struct arrivals *base, const char *req_id)
+int arrive_ready(struct arrivals *base, const char *req_id, int error)
 {
     struct arrive *a = container_of(base, struct arrive, base);
-    int err = atomic_load(&a->open) ? -EALREADY : keep_early(a, req_id);
+    int err = atomic_load(&a->open) ? -EALREADY : keep_early(a, req_id, error);
 
-    return err == -EALREADY ? ready_say(a->fs, req_id) : err;
+    return err == -EALREADY ? ready_say(a->fs, req_id, error) : err;
 }

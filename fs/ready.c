@@ -25,7 +25,13 @@ struct ready {
     size_t opens;
     uint64_t until;
     char *line; /* NULL: not ready */
+    int error;  /* nor will it be; 0: nothing is known */
 };
+
+static bool is_said(const struct ready *r)
+{
+    return r->line || r->error;
+}
 
 static const struct vfile over = {.name = "ready", .request = true};
 
@@ -37,7 +43,7 @@ static struct ready *ready_of(const struct inode *inode)
 
 static size_t *count_of(struct l2fs *fs, const struct ready *r)
 {
-    return r->line ? &fs->readies.nsaid : &fs->readies.nasked;
+    return is_said(r) ? &fs->readies.nsaid : &fs->readies.nasked;
 }
 
 static void take_out_locked(struct l2fs *fs, struct ready *r)
@@ -48,8 +54,8 @@ static void take_out_locked(struct l2fs *fs, struct ready *r)
 
 static void put_in_locked(struct l2fs *fs, struct ready *r)
 {
-    r->until = clock_deadline(r->line ? READY_TTL_NS : ASKED_NS);
-    list_push_back(r->line ? &fs->readies.said : &fs->readies.asked, &r->link);
+    r->until = clock_deadline(is_said(r) ? READY_TTL_NS : ASKED_NS);
+    list_push_back(is_said(r) ? &fs->readies.said : &fs->readies.asked, &r->link);
     *count_of(fs, r) += 1;
 }
 
@@ -125,30 +131,32 @@ static void ready_event(struct l2fs *fs, const char *req_id)
     text_fini(&detail);
 }
 
-static int say_locked(struct l2fs *fs, const char *req_id)
+static int say_locked(struct l2fs *fs, const char *req_id, int error)
 {
     struct dentry *d = ns_find(fs->ns, fs->readies.dir, req_id);
     struct ready *r;
     char *line;
 
     d = d ? d : ready_lookup_locked(fs, req_id);
-    line = d ? make_line(req_id) : NULL;
-    if (!line)
+    line = d && !error ? make_line(req_id) : NULL;
+    if (!d || (!line && !error))
         return -ENOMEM;
     r = ready_of(d->inode);
     take_out_locked(fs, r);
     make_room_locked(fs, &fs->readies.said, fs->readies.nsaid);
     free(r->line);
     r->line = line;
+    r->error = error;
     put_in_locked(fs, r);
-    r->inode->hidden = false;
+    r->inode->hidden = error != 0;
     wake_locked(fs, &r->waiters, 0);
     file_dir_changed_locked(fs, fs->readies.dir);
-    ready_event(fs, req_id);
+    if (!error)
+        ready_event(fs, req_id);
     return 0;
 }
 
-int ready_say(struct l2fs *fs, const char *req_id)
+int ready_say(struct l2fs *fs, const char *req_id, int error)
 {
     size_t len = strlen(req_id);
 
@@ -156,7 +164,7 @@ int ready_say(struct l2fs *fs, const char *req_id)
         !strcmp(req_id, ".."))
         return 0;
     LOCKED_SCOPE(&fs->ns->lock);
-    return say_locked(fs, req_id);
+    return say_locked(fs, req_id, error);
 }
 
 /* --- open files --- */
@@ -174,7 +182,7 @@ static int keep_line_locked(struct handle *h)
     if (!r)
         return -ESTALE;
     if (!r->line)
-        return -EAGAIN;
+        return r->error ? r->error : -EAGAIN;
     h->virtual_data = strdup(r->line);
     return h->virtual_data ? 0 : -ENOMEM;
 }
@@ -217,7 +225,7 @@ unsigned ready_poll_locked(struct l2fs *fs, struct handle *h, struct waiter *w)
 
     if (h->virtual_data || (r && r->line))
         return POLLIN | POLLRDNORM;
-    if (!r)
+    if (!r || r->error)
         return POLLERR;
     if (w)
         wait_locked(fs, &r->waiters, w, UINT64_MAX, 0);
@@ -272,7 +280,7 @@ static void sweep_locked(struct l2fs *fs, struct list *of, uint64_t now)
 
         if (r->until > now)
             return;
-        if (r->line || (!r->opens && list_empty(&r->waiters))) {
+        if (is_said(r) || (!r->opens && list_empty(&r->waiters))) {
             drop_locked(fs, r);
             continue;
         }

@@ -2,8 +2,9 @@
  *
  * Any name is found there; only those that are ready are listed. Opening one that is not waits for
  * load_timeout, then ENOENT; with O_NONBLOCK it opens, poll(2) tells, and reading says EAGAIN till
- * then. What is read is one line of JSON. A request stays ready for READY_TTL_NS; at most READY_MAX are
- * kept, of those that are ready and of those that are asked for: the oldest go.
+ * then. What is read is one line of JSON. Where a request is known not to become ready, opens and reads
+ * fail. A request stays as it was said to be for READY_TTL_NS; at most READY_MAX are kept, of those and
+ * of those that are asked for: the oldest go.
  */
 #ifndef L2FS_READY_H
 #define L2FS_READY_H
@@ -15,8 +16,8 @@
 
 struct readies {
     struct inode *dir; /* constant */
-    struct list said;  /* ns->lock; of struct ready, the oldest first */
-    struct list asked; /* ns->lock; looked up, not ready */
+    struct list said;  /* ns->lock; of struct ready, what is known; the oldest first */
+    struct list asked; /* ns->lock; looked up, nothing is known */
     size_t nsaid, nasked;
 };
 
@@ -24,9 +25,9 @@ void ready_init(struct l2fs *fs);
 void ready_fini(struct l2fs *fs);               /* before the tree goes */
 void ready_tick(struct l2fs *fs, uint64_t now); /* what is over goes */
 
-/* The request is ready. 0, also for names that cannot be those of a file, which are passed over;
- * -ENOMEM. Any thread. */
-int ready_say(struct l2fs *fs, const char *req_id);
+/* The request is ready; or opens fail with `error` until it is said to be. 0, also for names that cannot
+ * be those of a file, which are passed over; -ENOMEM. Any thread. */
+int ready_say(struct l2fs *fs, const char *req_id, int error);
 
 /* The file of a request that nobody has looked up yet; NULL on no memory. */
 struct dentry *ready_lookup_locked(struct l2fs *fs, const char *name);

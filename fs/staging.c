@@ -19,6 +19,7 @@
 #include "staging.h"
 
 #define RECORD_XATTR "user.l2fs.record"
+#define NOTE_XATTR "user.l2fs.note" /* of the directory */
 #define TMPFS_MAGIC_NUMBER 0x01021994
 #define ID_NAME_MAX 20
 
@@ -186,6 +187,7 @@ static void remove_all(struct staging *s)
     AUTO_FREE char *objects = NULL;
 
     staging_scan(s, NULL, NULL);
+    fremovexattr(s->dirfd, NOTE_XATTR);
     if (s->own_mount && umount2(s->dir, MNT_DETACH))
         log_warn("cannot unmount the staging tmpfs %s: %s; unmount it by hand", s->dir,
                  strerror(errno));
@@ -330,6 +332,18 @@ int staging_set_record(struct staging *s, uint64_t id, const void *record, size_
         return 0;
     proc_path(s, id, path);
     return setxattr(path, RECORD_XATTR, record, len, 0) ? -errno : 0;
+}
+
+size_t staging_get_note(struct staging *s, void *note, size_t size)
+{
+    ssize_t len = fgetxattr(s->dirfd, NOTE_XATTR, note, size);
+
+    return len > 0 ? (size_t)len : 0;
+}
+
+int staging_set_note(struct staging *s, const void *note, size_t len)
+{
+    return fsetxattr(s->dirfd, NOTE_XATTR, note, len, 0) ? -errno : 0;
 }
 
 static bool scan_one(struct staging *s, uint64_t id, staging_scan_fn *fn, void *arg)

@@ -52,6 +52,10 @@ int staging_charge(struct staging *s, int64_t bytes);
 #define STAGING_RECORD_MAX 16384
 bool staging_can_record(const struct staging *s); /* false: no user xattrs here, no adoption */
 int staging_set_record(struct staging *s, uint64_t id, const void *record, size_t len);
+/* Some bytes about all files, which live as long as they do. get: how many there are, 0 also on an
+ * error; set: 0 or -errno, also where there are no user xattrs. */
+size_t staging_get_note(struct staging *s, void *note, size_t size);
+int staging_set_note(struct staging *s, const void *note, size_t len);
 /* Calls fn for every file left by an earlier daemon (len 0: it has no record). fn returns false to
  * have the file dropped. Before any staging_create. Returns how many were kept. */
 typedef bool staging_scan_fn(void *arg, uint64_t id, const struct stat *st, const void *record,

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Two TP ranks and two receivers: each rank has its ports, a request is ready when every rank has said so, the proxy
-# hears of it once from each; keys go where their directory or user.l2fs.peer says.
+# hears of it once from each; keys go where their directory or user.l2fs.peer says. A receiver that is killed or
+# unmounted between the ranks of a request either is ready when the last has said so, or says that it will not be.
 # timeout: 120
 # network: own
 . "$SRCDIR/tests/functions.sh"
@@ -73,5 +74,28 @@ if [ -e "$WORK/d1/d@0" ] || [ -e "$WORK/d1/long" ]; then fail "the first receive
 wait_for 20 told req-2 2
 if listed d1 req-2; then fail "ready where no key of it went"; fi
 
+# Between the ranks of request $1 with the key $2, $3 ends decode, which is mounted again.
+between() {
+    put 0 "$2" "$1" 1
+    wait_for 20 told "$1" 1
+    echo "{\"l1\": \"128M\", \"l2\": [{\"type\": \"pd\", \"role\": \"receiver\", \"peer_host\": \"127.0.0.1\", $(ports d1)}]}" >d1.json
+    "$3" "$WORK/d1"
+    l2_mount "$WORK/d1.json" "$WORK/d1"
+    put 1 "$2" "$1" 1
+    wait_for 20 told "$1" 2
+}
+
+say "decode is killed between the ranks: what had come is there, and the request is ready"
+between req-3 e l2_crash
+timeout 20 cat "$WORK/d1/.l2fs/ready/req-3" >/dev/null || fail ".l2fs/ready/req-3 does not open"
+same 0 e d1
+same 1 e d1
+
+say "decode is unmounted between the ranks: what had come is gone, and who waits is told so"
+between req-4 f l2_umount
+assert_fails timeout 20 cat "$WORK/d1/.l2fs/ready/req-4"
+assert_match "$(cat .err)" "*Input/output error*"
+same 1 f d1
+
 for m in p0 p1 d1 d2; do l2_umount "$WORK/$m"; done
-assert_eq "$(sed 1d proxy.out | sort | uniq -c | awk '{ print $1, $2 }' | tr '\n' ' ')" "2 req-1 2 req-2 "
+assert_eq "$(sed 1d proxy.out | sort | uniq -c | awk '{ print $1, $2 }' | tr '\n' ' ')" "2 req-1 2 req-2 2 req-3 2 req-4 "

@@ -147,7 +147,7 @@ static int has(struct arrivals *a, const char *key)
     return find_locked(r, key) ? 0 : -ENOENT;
 }
 
-static int ready(struct arrivals *a, const char *req_id)
+static int ready(struct arrivals *a, const char *req_id, int error)
 {
     struct rig_arrivals *r = to_arrivals(a);
 

@@ -140,6 +140,7 @@ static void on_done(struct far *f, const struct pd_envelope *from, const struct 
     struct pd_message reply = {.type = PD_DONE_REPLY, .seq = m->seq};
 
     snprintf(f->done, sizeof(f->done), "%.*s", (int)m->req_id.len, m->req_id.data);
+    f->done_run = m->run;
     far_send(f, from, &reply);
 }
 
@@ -152,6 +153,7 @@ static void on_hello(struct far *f, const struct pd_envelope *from, const struct
     pd_conn_close(f->conn);
     f->conn = NULL;
     ck_assert_int_eq(pd_conn_create(f->rig->channel, &ops, f, &f->conn), 0);
+    reply.run = f->run;
     reply.address.data = pd_conn_address(f->conn, &reply.address.len);
     far_send(f, from, &reply);
 }

@@ -64,7 +64,9 @@ struct far {
     /* What came. */
     size_t count[PD_TYPES];
     size_t cancelled_keys, asked_keys;
-    char done[64]; /* req_id of the last Done */
+    char done[64];    /* req_id of the last Done ... */
+    int64_t done_run; /* ... and its run */
+    int64_t run;      /* of HelloReply */
     struct held held[64];
     size_t nheld;
 };

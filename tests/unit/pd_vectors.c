@@ -92,6 +92,8 @@ const struct pd_vector pd_own_vectors[] = {
     {"85 a4 'type' ae 'L2fsHelloReply' a7 'version' 01 a5 'epoch' 05 a7 'address' c4 01 07 "
      "a5 'limit' ce 04 00 00 00",
      {.type = PD_HELLO_REPLY, .version = 1, .epoch = 5, .address = LIT("\7"), .limit = 64 * MIB}},
+    {"84 a4 'type' ae 'L2fsHelloReply' a7 'version' 01 a5 'epoch' 05 a3 'run' 09",
+     {.type = PD_HELLO_REPLY, .version = 1, .epoch = 5, .run = 9}},
     {"86 a4 'type' ae 'L2fsHelloReply' a7 'version' 01 a5 'epoch' 05 a5 'error' 5d "
      "a6 'reason' a2 'no' a3 'seq' cc ff",
      {.type = PD_HELLO_REPLY,
@@ -111,6 +113,8 @@ const struct pd_vector pd_own_vectors[] = {
      {.type = PD_COMMIT_REPLY, .seq = 2, .errors = INTEGERS(0, 5)}},
     {"85 a4 'type' a8 'L2fsDone' a3 'seq' 03 a6 'req_id' a1 'r' a4 'rank' 00 a6 'sender' a1 's'",
      {.type = PD_DONE, .seq = 3, .req_id = LIT("r"), .sender = LIT("s")}},
+    {"85 a4 'type' a8 'L2fsDone' a3 'seq' 03 a6 'req_id' a1 'r' a4 'rank' 00 a3 'run' 09",
+     {.type = PD_DONE, .seq = 3, .req_id = LIT("r"), .run = 9}},
     {"84 a4 'type' ad 'L2fsDoneReply' a3 'seq' 03 a5 'error' 02 a6 'reason' a1 'x'",
      {.type = PD_DONE_REPLY, .seq = 3, .error = 2, .reason = LIT("x")}},
     {"de 00 12 " ALLOC_SYNC

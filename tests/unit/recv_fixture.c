@@ -134,14 +134,15 @@ static int has(struct arrivals *a, const char *key)
     return find(o, key) ? 0 : -ENOENT;
 }
 
-static int ready(struct arrivals *a, const char *req_id)
+static int ready(struct arrivals *a, const char *req_id, int error)
 {
     struct objects *o = to_objects(a);
 
     LOCKED_SCOPE(&o->lock);
     if (o->ready_error)
         return o->ready_error;
-    o->ready++;
+    o->ready += !error;
+    o->lost += error != 0;
     snprintf(o->last_ready, sizeof o->last_ready, "%s", req_id);
     return 0;
 }

@@ -17,7 +17,7 @@ struct objects {
     pthread_cond_t changed;
     struct list all; /* struct object */
     uint64_t limit, reserved;
-    size_t published, ready;
+    size_t published, ready, lost;
     char last_ready[300];
     int reserve_error, publish_error; /* of keys that begin with "bad" */
     int ready_error;

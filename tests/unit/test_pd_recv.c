@@ -1,7 +1,8 @@
 /* test_pd_recv.c - what a receiver does for senders that keep to the protocol. */
 #include "recv_fixture.h"
 
-#include "pd_recv_impl.h"
+#include "pd_recv_parts.h"
+#include "staging.h"
 #include "suite.h"
 
 static struct recv_rig g;
@@ -349,6 +350,94 @@ START_TEST(ready_when_every_rank_is_done)
 }
 END_TEST
 
+static int64_t run_of(struct sender *of)
+{
+    struct pd_message m = {.type = PD_HELLO,
+                           .version = PD_VERSION,
+                           .epoch = ++of->epoch,
+                           .sender = {of->name, strlen(of->name)},
+                           .rank = (int64_t)of->rank};
+    struct answer *a;
+    int64_t run;
+
+    m.address.data = pd_conn_address(of->end.conn, &m.address.len);
+    a = sender_ask(of, &m);
+    run = a->m->run;
+    ck_assert_int_ne(run, 0);
+    answer_free(a);
+    return run;
+}
+
+static int64_t done_at(struct sender *of, int64_t run)
+{
+    struct pd_message m = {
+        .type = PD_DONE, .req_id = {"req-1", 5}, .rank = (int64_t)of->rank, .run = run};
+    struct answer *a = sender_ask(of, &m);
+    int64_t error = a->m->error;
+
+    ck_assert_int_eq(a->m->type, PD_DONE_REPLY);
+    answer_free(a);
+    return error;
+}
+
+/* The receiver ends between two ranks: amid everything, or by an unmount, when the keys went. */
+static const bool crashed[] = {true, false};
+
+START_TEST(a_restart_between_the_ranks)
+{
+    struct sender of[2];
+    int64_t run;
+
+    recv_rig_prepare(&g, 2, false);
+    recv_rig_start(&g);
+    for (size_t i = 0; i < 2; i++)
+        sender_open(&of[i], &g, "host", i);
+    run = run_of(&of[0]);
+    ck_assert_int_eq(run_of(&of[1]), run);
+    ck_assert_int_eq(done_at(&of[0], run), 0);
+    for (size_t i = 0; i < 2; i++)
+        sender_close(&of[i]);
+    recv_rig_stop(&g);
+    if (!crashed[_i])
+        ck_assert_int_eq(staging_set_note(g.objects.staging, "", 0), 0);
+    recv_rig_start(&g);
+    for (size_t i = 0; i < 2; i++)
+        sender_open(&of[i], &g, "host", i);
+    ck_assert_int_ne(run_of(&of[1]), run);
+    ck_assert_int_eq(done_at(&of[1], run_of(&of[1])), 0);
+    ck_assert_uint_eq(g.objects.ready, 0); /* rank 0 has not said it to this run */
+    ck_assert_int_eq(done_at(&of[0], run), crashed[_i] ? 0 : ESTALE);
+    ck_assert_uint_eq(g.objects.ready, crashed[_i]);
+    ck_assert_uint_eq(g.objects.lost, !crashed[_i]);
+    ck_assert_int_eq(done_at(&of[0], run), crashed[_i] ? 0 : ESTALE); /* nothing more happens */
+    ck_assert_int_eq(done_at(&of[0], run_of(&of[0])), 0);             /* it was sent again */
+    ck_assert_uint_eq(g.objects.ready, 1);
+    ck_assert_uint_eq(g.objects.lost, !crashed[_i]);
+    for (size_t i = 0; i < 2; i++)
+        sender_close(&of[i]);
+    recv_rig_close(&g);
+}
+END_TEST
+
+/* The oldest runs are forgotten. */
+START_TEST(many_runs)
+{
+    int64_t runs[RECV_RUNS_MAX + 1];
+
+    recv_rig_prepare(&g, 1, false);
+    for (size_t i = 0; i <= RECV_RUNS_MAX; i++) {
+        recv_rig_stop(&g);
+        recv_rig_start(&g);
+        runs[i] = recv_run(g.recv);
+    }
+    sender_open(&s, &g, "host", 0);
+    ck_assert_int_eq(done_at(&s, runs[0]), ESTALE);
+    ck_assert_int_eq(done_at(&s, runs[1]), 0);
+    sender_close(&s);
+    recv_rig_close(&g);
+}
+END_TEST
+
 /* It is not taken for said what the mount has not heard. */
 START_TEST(done_without_memory_is_refused)
 {
@@ -451,6 +540,8 @@ int main(void)
     tcase_add_test(tc, no_arrivals_no_receiver);
     tcase_add_test(tc, a_port_that_is_taken);
     suite_add_tcase(suite, tc);
+    suite_add(suite, "runs", TESTS(many_runs));
+    suite_add_loop(suite, "restart", TESTS(a_restart_between_the_ranks), ARRAY_SIZE(crashed));
     suite_add_loop(suite, "ready", TESTS(ready_when_every_rank_is_done), ARRAY_SIZE(done_cases));
     return suite_run(suite);
 }

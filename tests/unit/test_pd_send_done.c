@@ -242,6 +242,34 @@ START_TEST(a_receiver_that_comes_back_hears_of_it)
 }
 END_TEST
 
+/* Another run knows nothing of what the one before was told, and must know where the keys landed. */
+START_TEST(another_run_is_told_again)
+{
+    struct push *a = push_of("r1", 1, ""), *b = push_of("r2", 1, "");
+
+    rig.far[0].run = 7;
+    rig_start(&rig);
+    push_run(a);
+    ck_assert_int_eq(request_done("r1", NULL), 0);
+    check_notified("r1");
+    ck_assert_int_eq(rig.far[0].done_run, 7);
+    far_restart(&rig.far[0]);
+    rig.far[0].done[0] = 0;
+    push_run(b); /* connected again: the same run */
+    ck_assert_int_eq(request_done("r2", NULL), 0);
+    check_notified("r2");
+    ck_assert_uint_eq(rig.far[0].count[PD_DONE], 2);
+    far_kill(&rig.far[0]);
+    rig.far[0].run = 8;
+    far_restart(&rig.far[0]);
+    far_wait(&rig.far[0], PD_DONE, 4);
+    ck_assert_int_eq(rig.far[0].done_run, 7);
+    check_not_notified();
+    push_free(a);
+    push_free(b);
+}
+END_TEST
+
 START_TEST(after_the_deadline_the_proxy_hears_of_it)
 {
     struct push *p = push_of("r1", 1, "");
@@ -285,6 +313,7 @@ int main(void)
     tcase_add_test(tc, a_lost_done_is_said_again);
     tcase_add_test(tc, a_done_that_found_no_memory_is_said_again);
     tcase_add_test(tc, a_receiver_that_comes_back_hears_of_it);
+    tcase_add_test(tc, another_run_is_told_again);
     tcase_add_test(tc, after_the_deadline_the_proxy_hears_of_it);
     tcase_add_test(tc, what_is_pending_at_the_end_is_told);
     suite_add_tcase(s, tc);

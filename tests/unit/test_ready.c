@@ -27,12 +27,19 @@ static int try_to_say(const char *req_id)
 {
     struct arrivals *a = &r.fs->arrive.base;
 
-    return a->ready(a, req_id);
+    return a->ready(a, req_id, 0);
 }
 
 static void say(const char *req_id)
 {
     ck_assert_int_eq(try_to_say(req_id), 0);
+}
+
+static void say_lost(const char *req_id)
+{
+    struct arrivals *a = &r.fs->arrive.base;
+
+    ck_assert_int_eq(a->ready(a, req_id, -EIO), 0);
 }
 
 static bool take_name(void *arg, const struct vfs_dirent *e)
@@ -93,6 +100,11 @@ START_TEST(one_that_never_comes)
 }
 END_TEST
 
+static void on_change(struct waiter *w)
+{
+    (void)w;
+}
+
 static void *open_it(void *arg)
 {
     struct handle *h;
@@ -104,37 +116,69 @@ static void *open_it(void *arg)
     return NULL;
 }
 
-START_TEST(an_open_waits)
-{
-    int results[3] = {1, 1, 1};
-    pthread_t threads[3];
-    struct dentry *d = NULL;
+#define OPENERS 3
 
+static void start_opening(pthread_t *threads, int *results)
+{
     r.cfg.load_timeout = 30 * NSEC_PER_SEC;
     vfsrig_start(&r);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < OPENERS; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, open_it, &results[i]), 0);
-    for (size_t waiting = 0; waiting < 3; usleep(1000)) {
+    for (size_t waiting = 0; waiting < OPENERS; usleep(1000)) {
         struct list *l;
 
         LOCKED_SCOPE(&r.fs->ns->lock);
         waiting = 0;
         list_for_each(l, &r.fs->waiters) waiting++;
-        d = ns_find(r.fs->ns, r.fs->readies.dir, "9");
     }
-    ck_assert_ptr_nonnull(d);
-    say("9");
-    for (int i = 0; i < 3; i++) {
+}
+
+static void assert_opened(const pthread_t *threads, const int *results, int expected)
+{
+    for (int i = 0; i < OPENERS; i++) {
         pthread_join(threads[i], NULL);
-        ck_assert_int_eq(results[i], 0);
+        ck_assert_int_eq(results[i], expected);
     }
+}
+
+START_TEST(an_open_waits)
+{
+    pthread_t threads[OPENERS];
+    int results[OPENERS];
+
+    start_opening(threads, results);
+    say("9");
+    assert_opened(threads, results, 0);
 }
 END_TEST
 
-static void on_change(struct waiter *w)
+/* Who waits is told, and who comes later; until all of it has come after all. */
+START_TEST(one_that_is_lost)
 {
-    (void)w;
+    struct waiter w = {.retry = on_change};
+    pthread_t threads[OPENERS];
+    int results[OPENERS];
+    struct handle *h;
+    char buf[10];
+
+    start_opening(threads, results);
+    ck_assert_int_eq(vfsrig_open(&r, ".l2fs/ready/9", O_RDONLY | O_NONBLOCK, &h), 0);
+    say_lost("9");
+    assert_opened(threads, results, -EIO);
+    ck_assert_uint_eq(vfs_poll(r.fs, h, &w), POLLERR);
+    ck_assert_int_eq(vfsrig_read(&r, h, buf, sizeof(buf), 0), -EIO);
+    vfsrig_close(&r, h);
+    assert_listed("");
+    ck_assert_int_eq(vfsrig_open(&r, ".l2fs/ready/9", O_RDONLY, &h), -EIO);
+    say("9");
+    ck_assert_int_eq(vfsrig_open(&r, ".l2fs/ready/9", O_RDONLY, &h), 0);
+    assert_line(h, "9");
+    vfsrig_close(&r, h);
+    say_lost("8");
+    ready_tick(r.fs, clock_deadline(READY_TTL_NS + NSEC_PER_SEC));
+    ck_assert_uint_eq(r.fs->readies.nsaid, 0);
 }
+END_TEST
 
 START_TEST(poll_tells)
 {
@@ -271,6 +315,7 @@ int main(void)
     const TTest *const tests[] = {opens_when_it_is_ready,
                                   one_that_never_comes,
                                   an_open_waits,
+                                  one_that_is_lost,
                                   poll_tells,
                                   said_twice_and_names_that_are_none,
                                   over_after_its_time,
