@@ -25,6 +25,7 @@ assert_fails "$keygen"
 # lines LOG TEXT: how many lines of it have the text.
 lines() { grep -cF -- "$2" "$1" || true; }
 says() { [ "$(lines "$1" "$2")" -gt 0 ]; }
+says_twice() { [ "$(lines "$1" "$2")" -eq 2 ]; }
 # sender NAME OPTIONS: a mount that sends, at $WORK/NAME, with its log in NAME.log.
 sender() {
     l2_mount "pd-send://127.0.0.1:$alloc,$init,connect_timeout=500ms$2" "$WORK/$1" \
@@ -58,11 +59,11 @@ refused() {
     echo secret >"$WORK/$1/key"
     assert_fails timeout 20 sync "$WORK/$1/key"
     wait_for 20 says decode.log "$3"
-    wait_for 20 says "$1.log" "$4"
+    wait_for 20 says_twice "$1.log" "$4" # one for each of the two ports
     echo secret >"$WORK/$1/key2"
     assert_fails timeout 20 sync "$WORK/$1/key2"
     assert_eq "$(lines decode.log "$3")" 1 "$1: lines of the receiver"
-    assert_eq "$(lines "$1.log" "$4")" 2 "$1: lines of the sender" # one for each of the two ports
+    assert_eq "$(lines "$1.log" "$4")" 2 "$1: lines of the sender"
     assert_eq "$(find "$D" -name 'key*')" ""
     sends "after-$1"
     l2_lazy "$WORK/$1"
