@@ -107,18 +107,23 @@ void recv_alloc_free(struct recv_alloc *a)
 
 /* --- in line for room --- */
 
+/* The buffer of its rank, for this item. */
+static bool is_full(const struct recv_alloc *a, const struct recv_item *it)
+{
+    return it->what.size > a->recv->env.config->buffer_size - a->waiter.rank->used;
+}
+
 /* Room for one item: 0 also when it is there already. */
 static int reserve(struct recv_alloc *a, struct recv_item *it)
 {
     struct recv_rank *rank = a->waiter.rank;
     struct pd_recv *r = a->recv;
     struct arrivals *arrivals = r->env.adapter->arrivals;
-    uint64_t limit = r->env.config->buffer_size;
     int err;
 
-    if (it->what.size > limit - a->room)
+    if (it->what.size > r->env.config->buffer_size - a->room)
         return -EFBIG;
-    if (it->what.size > limit - rank->used || r->mapped >= RECV_MAPPED_MAX)
+    if (is_full(a, it) || r->mapped >= RECV_MAPPED_MAX)
         return -EAGAIN;
     err = arrivals->reserve(arrivals, &it->what);
     if (err == -EEXIST) {
@@ -173,7 +178,9 @@ static int attempt(struct recv_waiter *w)
         if (err)
             break;
     }
-    if (err == -EAGAIN && !recv_queue_l1(w, true))
+    if (err == -EAGAIN && is_full(a, &a->items[a->next]))
+        recv_queue_fed(w);
+    else if (err == -EAGAIN && !recv_queue_l1(w, true))
         roll_back(a);
     return err;
 }

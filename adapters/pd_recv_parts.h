@@ -31,6 +31,7 @@ void recv_queue_run(struct recv_rank *rank);
 /* Whether `w` may ask L1 for room; one that was told -EAGAIN says so with `told`, and must give back
  * what it has when the answer is false. */
 bool recv_queue_l1(struct recv_waiter *w, bool told);
+void recv_queue_fed(struct recv_waiter *w); /* it waits for L1 no more; others may have it */
 
 /* --- pd_recv_peer.c --- */
 

@@ -1,24 +1,30 @@
 /* pd_recv_queue.c - who waits for room: a line for each rank, first come first served.
  *
  * A waiter that is first takes what there is and keeps it while it waits for more; it gets its room
- * whole or is refused at its deadline. L1 is shared by the ranks: of those that are first in their
- * lines only one keeps L1 while it waits for more of it, so two cannot wait for each other.
+ * whole or is refused at its deadline. The buffer of a rank is for its own line alone. L1 is shared by
+ * the ranks, and so is the number of buffers: of those that are first in their lines only one keeps L1
+ * while it waits for more of it, so two cannot wait for each other.
  */
 #include "clock.h"
 #include "pd_recv_parts.h"
 
 #define RETRY (200 * NSEC_PER_MSEC) /* L1 says when it has room; this is for when it forgets */
 
-static void unlink_waiter(struct recv_waiter *w)
+void recv_queue_fed(struct recv_waiter *w)
 {
     struct pd_recv *r = w->rank->recv;
 
+    if (r->starved != w)
+        return;
+    r->starved = NULL;
+    recv_wake(r);
+}
+
+static void unlink_waiter(struct recv_waiter *w)
+{
     list_remove(&w->link);
-    loop_timer_cancel(r->env.loop, &w->timer);
-    if (r->starved == w) {
-        r->starved = NULL;
-        recv_wake(r);
-    }
+    loop_timer_cancel(w->rank->recv->env.loop, &w->timer);
+    recv_queue_fed(w);
 }
 
 static void expired(struct loop_timer *t)

@@ -159,19 +159,24 @@ START_TEST(l1_says_when_it_has_room)
 }
 END_TEST
 
+static void start_ranks(uint64_t buffer_size, uint64_t l1)
+{
+    recv_rig_prepare(&g, 2, false);
+    g.objects.limit = l1;
+    g.config.buffer_size = buffer_size;
+    recv_rig_start(&g);
+    sender_open(&s, &g, "host-1-a", 0);
+    sender_open(&other, &g, "host-1-b", 1);
+    ck_assert_int_eq(sender_hello(&s) | sender_hello(&other), 0);
+}
+
 /* Two ranks that each wait for what the other has of L1: one lets go. */
 START_TEST(ranks_do_not_starve_each_other_of_l1)
 {
     struct parcel a, b;
     int64_t seq_a, seq_b;
 
-    recv_rig_prepare(&g, 2, false);
-    g.objects.limit = 5 * MIB;
-    g.config.buffer_size = 5 * MIB; /* the second key waits for the first to land */
-    recv_rig_start(&g);
-    sender_open(&s, &g, "host-1-a", 0);
-    sender_open(&other, &g, "host-1-b", 1);
-    ck_assert_int_eq(sender_hello(&s) | sender_hello(&other), 0);
+    start_ranks(5 * MIB, 5 * MIB);
     parcel_init(&a, "a", 1, (const uint64_t[]){2 * MIB, 2 * MIB}, 2);
     parcel_init(&b, "b", 2, (const uint64_t[]){2 * MIB, 2 * MIB}, 2);
     seq_a = post(&a, &s);
@@ -183,6 +188,58 @@ START_TEST(ranks_do_not_starve_each_other_of_l1)
     parcel_take(&b, sender_wait(&other, seq_b));
     ck_assert_int_eq(b.error, 0);
     land(&b, &other);
+    finish();
+}
+END_TEST
+
+START_TEST(a_full_buffer_is_of_its_rank_alone)
+{
+    struct parcel a, b, c;
+    int64_t seq;
+
+    start_ranks(5 * MIB, GIB);
+    parcel_init(&a, "a", 1, four_mib, 1);
+    parcel_init(&b, "b", 2, four_mib, 1);
+    parcel_init(&c, "c", 3, four_mib, 1);
+    parcel_ask(&a, &s);
+    seq = post(&b, &s);
+    recv_rig_expect(&g, "waiting", 1);
+    parcel_ask(&c, &other);
+    ck_assert_int_eq(c.error, 0);
+    ck_assert(!sender_answered(&s, seq));
+    land(&c, &other);
+    land(&a, &s);
+    parcel_take(&b, sender_wait(&s, seq));
+    land(&b, &s);
+    finish();
+}
+END_TEST
+
+/* Who waited for L1, has got it, and waits for its own buffer now. */
+START_TEST(who_is_fed_keeps_l1_from_nobody)
+{
+    struct parcel a, b, x, y;
+    int64_t seq;
+
+    start_ranks(5 * MIB, 7 * MIB);
+    parcel_init(&a, "a", 1, (const uint64_t[]){2 * MIB}, 1);
+    parcel_init(&b, "b", 2, (const uint64_t[]){2 * MIB, 2 * MIB}, 2);
+    parcel_init(&x, "x", 3, four_mib, 1);
+    parcel_init(&y, "y", 4, (const uint64_t[]){MIB}, 1);
+    parcel_ask(&a, &s);
+    parcel_ask(&x, &other);
+    seq = post(&b, &s); /* L1 has no room for the first, the buffer none for the second */
+    recv_rig_expect(&g, "waiting", 1);
+    l1_room(9 * MIB);
+    recv_rig_expect(&g, "buffer_used", 8 * MIB);
+    parcel_ask(&y, &other);
+    ck_assert_int_eq(y.error, 0);
+    ck_assert(!sender_answered(&s, seq));
+    land(&y, &other);
+    land(&x, &other);
+    land(&a, &s);
+    parcel_take(&b, sender_wait(&s, seq));
+    land(&b, &s);
     finish();
 }
 END_TEST
@@ -414,6 +471,8 @@ int main(void)
     tcase_add_test(tc, cancel_of_who_waits);
     tcase_add_test(tc, a_lease_ends_amid_a_transfer);
     suite_add_tcase(suite, tc);
-    suite_add(suite, "ranks", TESTS(ranks_do_not_starve_each_other_of_l1));
+    suite_add(suite, "ranks",
+              TESTS(ranks_do_not_starve_each_other_of_l1, a_full_buffer_is_of_its_rank_alone,
+                    who_is_fed_keeps_l1_from_nobody));
     return suite_run(suite);
 }
