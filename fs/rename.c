@@ -88,6 +88,13 @@ static bool still_fits(void *arg, struct dentry *d)
     return !g->too_long;
 }
 
+/* That of all keys for a directory. Where all tiers send there is none to wait for. */
+static void enter_turn_locked(struct l2fs *fs, const struct move *m, struct turn *turn)
+{
+    if (tiers_have_names(&fs->tiers))
+        turn_enter_locked(fs, turn, m->dir ? NULL : m->old_key, m->dir ? NULL : m->new_key);
+}
+
 /* What lies below a directory must still have keys. */
 static int check_below(const struct move *m)
 {
@@ -99,13 +106,28 @@ static int check_below(const struct move *m)
     return g.too_long ? -ENAMETOOLONG : 0;
 }
 
-static bool rewrite_record(void *arg, struct dentry *d)
+static void rewrite_record(struct l2fs *fs, struct object *o)
 {
-    struct l2fs *fs = arg;
-    struct object *o = d->inode->dir ? NULL : d->inode->object;
-
     if (o && o->published)
         file_record_locked(fs, o, o->writers ? RECORD_FLUSHED : RECORD_PUBLISHED);
+}
+
+static bool only_in_l2(const struct inode *inode)
+{
+    return inode->dir || inode->state == STATE_EVICTED || inode->state == STATE_LOADING ||
+           inode->state == STATE_DISK;
+}
+
+/* A key below a directory that moved. Peers do not rename: what is at hand is sent to them again. */
+static bool follow_dir(void *arg, struct dentry *d)
+{
+    struct l2fs *fs = arg;
+
+    if (only_in_l2(d->inode))
+        return true;
+    if (d->in_l2)
+        store_send_again_locked(fs, d->inode);
+    rewrite_record(fs, d->inode->object);
     return true;
 }
 
@@ -136,7 +158,7 @@ static int move_name_locked(struct l2fs *fs, const struct vfs_rename *r, struct 
     m->to = made;
     if (m->dir) { /* link and unlink of the same inode cancel out but for the count of names */
         m->inode->nlink = 2 + m->inode->dir->subdirs;
-        ns_walk(m->inode, rewrite_record, fs);
+        ns_walk(m->inode, follow_dir, fs);
     }
     return 0;
 }
@@ -150,7 +172,7 @@ static void publish_renamed_locked(struct l2fs *fs, struct move *m)
         return;
     if (!temporary)
         publish_early_locked(fs, o);
-    rewrite_record(fs, m->to);
+    rewrite_record(fs, o);
     m->drop_l2 = m->drop_l2 && temporary;
     store_queue_locked(fs, m->inode, false);
 }
@@ -164,12 +186,6 @@ static void renamed_event(struct l2fs *fs, const struct move *m)
     if (!detail.failed)
         events_add(fs, "renamed", m->old_key, detail.data);
     text_fini(&detail);
-}
-
-static bool only_in_l2(const struct inode *inode)
-{
-    return inode->dir || inode->state == STATE_EVICTED || inode->state == STATE_LOADING ||
-           inode->state == STATE_DISK;
 }
 
 static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct move *m)
@@ -193,10 +209,8 @@ static int rename_locked(struct l2fs *fs, const struct vfs_rename *r, struct mov
     m->only_there = only_in_l2(m->inode);
     m->in_l2 = m->dir || name_in_l2(m->from);
     m->drop_l2 = m->to && !m->dir && name_in_l2(m->to);
-    if (m->dir)
-        turn_enter_locked(fs, &m->turn, NULL, NULL);
-    else if ((m->in_l2 || m->drop_l2) && tiers_have_names(&fs->tiers))
-        turn_enter_locked(fs, &m->turn, m->old_key, m->new_key);
+    if (m->in_l2 || m->drop_l2)
+        enter_turn_locked(fs, m, &m->turn);
     temporary = name_is_temporary(fs, m->from);
     err = move_name_locked(fs, r, m);
     if (!err && m->in_l2 && !m->dir)
@@ -220,7 +234,7 @@ static int wait_for_l2(struct l2fs *fs, const struct vfs_rename *r)
     lock(&fs->ns->lock);
     if (!find_locked(fs, r, &m) && only_in_l2(m.inode) &&
         !path_below(r->from_dir, r->from, m.old_key) && !path_below(r->to_dir, r->to, m.new_key))
-        turn_enter_locked(fs, &turn, m.dir ? NULL : m.old_key, m.dir ? NULL : m.new_key);
+        enter_turn_locked(fs, &m, &turn);
     unlock(&fs->ns->lock);
     return turn_pass(fs, &turn);
 }

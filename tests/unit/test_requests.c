@@ -166,20 +166,68 @@ START_TEST(another_peer_while_it_is_sent)
 }
 END_TEST
 
-START_TEST(a_new_name_is_sent)
+static int move_name(const char *from, const char *to)
 {
-    struct vfs_rename move = {.from = "a", .to = "b"};
+    struct vfs_rename move = {.from = from, .to = to};
     struct inode *sync;
 
+    move.from_dir = move.to_dir = vfs_root(r.fs);
+    return vfs_rename(r.fs, &move, &sync);
+}
+
+START_TEST(a_new_name_is_sent)
+{
     begin(SENDER);
     put("a");
     fake_wait_sent(1);
     settle();
-    move.from_dir = move.to_dir = vfs_root(r.fs);
-    ck_assert_int_eq(vfs_rename(r.fs, &move, &sync), 0);
-    ck_assert_ptr_null(sync);
+    ck_assert_int_eq(move_name("a", "b"), 0);
     fake_wait_sent(2);
     ck_assert_str_eq(fake_sent_at(1), "b>-#-");
+    core_close(&r);
+}
+END_TEST
+
+/* What is in memory, that is. */
+START_TEST(what_a_moved_directory_has_is_sent)
+{
+    begin(BOTH);
+    core_mkdir(&r, "d");
+    core_mkdir(&r, "d/e");
+    put("d/evicted");
+    put("d/a");
+    put("d/e/b");
+    fake_wait_sent(3);
+    core_wait_attr(&r, "d/evicted", OWN("store"), "mock=stored");
+    while (core_set(&r, "d/evicted", OWN("evict"), "1"))
+        usleep(1000);
+    ck_assert_int_eq(move_name("d", "new"), 0);
+    fake_wait_sent(5);
+    for (size_t i = 3; i < 5; i++)
+        ck_assert_msg(!strcmp(fake_sent_at(i), "new/a>-#-") ||
+                          !strcmp(fake_sent_at(i), "new/e/b>-#-"),
+                      "%s", fake_sent_at(i));
+    core_wait_attr(&r, "new/a", OWN("store"), "mock=stored");
+    is("new/evicted", OWN("state"), "evicted");
+    core_close(&r);
+    ck_assert_uint_eq(fake_sent(), 5);
+}
+END_TEST
+
+/* A peer that hangs does not hold a move up. */
+START_TEST(a_directory_moves_while_it_is_sent)
+{
+    begin(SENDER);
+    core_mkdir(&r, "d");
+    fake_hold(true);
+    put("d/key");
+    fake_wait_held(1);
+    ck_assert_int_eq(move_name("d", "new"), 0);
+    fake_wait_cancelled(1);
+    fake_wait_held(1);
+    fake_hold(false);
+    fake_wait_sent(1);
+    ck_assert_str_eq(fake_sent_at(0), "new/key>-#-");
     core_close(&r);
 }
 END_TEST
@@ -585,7 +633,8 @@ int main(void)
 
     suite_add(s, "routes",
               TESTS(peers_are_inherited, attributes_before_the_close_are_sent_along,
-                    another_peer_sends_again, another_peer_while_it_is_sent, a_new_name_is_sent));
+                    another_peer_sends_again, another_peer_while_it_is_sent, a_new_name_is_sent,
+                    what_a_moved_directory_has_is_sent, a_directory_moves_while_it_is_sent));
     suite_add(s, "requests",
               TESTS(complete_when_all_are_sent, last_on_a_sent_key_tells_at_once,
                     files_leave_their_request, taken_back, lost_for_good, the_oldest_is_forgotten,
