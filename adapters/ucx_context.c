@@ -1,6 +1,7 @@
 /* ucx_context.c - configuration, translation of errors, and UCX's messages in our log. */
 #include "ucx_context.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <ucs/debug/log_def.h>
 
@@ -53,6 +54,12 @@ static ucs_log_func_rc_t log_message(const char *file, unsigned line, const char
     else
         log_debug("UCX: %s", text);
     return UCS_LOG_FUNC_RC_STOP;
+}
+
+/* UCX has one stack of handlers for all threads, and no lock for it. */
+static void take_messages(void)
+{
+    ucs_log_push_handler(log_message);
 }
 
 /* Sets one variable; 0, or -EINVAL with a log line. */
@@ -172,12 +179,13 @@ static struct ucx_context *new_context(const struct pd_channel_config *cfg)
 int ucx_context_create(const struct pd_channel_config *cfg, struct ucx_context **out)
 {
     struct ucx_context *c = new_context(cfg);
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     ucp_config_t *config;
     int rc;
 
     if (!c)
         return -ENOMEM;
-    ucs_log_push_handler(log_message);
+    pthread_once(&once, take_messages);
     rc = ucx_errno(ucp_config_read(NULL, NULL, &config));
     if (rc) {
         log_err("pd: UCX cannot read its UCX_* variables; unset those that are wrong");
@@ -194,7 +202,6 @@ int ucx_context_create(const struct pd_channel_config *cfg, struct ucx_context *
         return 0;
     }
 fail:
-    ucs_log_pop_handler();
     free_context(c);
     return rc;
 }
@@ -204,7 +211,6 @@ void ucx_context_put(struct ucx_context *c)
     if (--c->users)
         return;
     ucp_cleanup(c->ucp);
-    ucs_log_pop_handler();
     free_context(c);
 }
 

@@ -21,6 +21,7 @@
 #define PROBE_NS (5 * NSEC_PER_SEC) /* between tries of a tier that does not answer */
 #define OPENS_MAX 64                /* loads for opens at a time */
 #define SLACK_MIN (16 * MIB)
+#define LEFT_NAMED 8 /* keys that the last line about what is left names */
 
 static void on_tick(struct loop_timer *t)
 {
@@ -289,6 +290,36 @@ static size_t drain(struct l2fs *fs)
     return left;
 }
 
+struct left {
+    struct text names;
+    size_t n;
+};
+
+static bool name_one(void *arg, struct dentry *d)
+{
+    const struct object *o = d->inode->object;
+    struct left *left = arg;
+    char key[KEY_PATH_MAX + 2];
+
+    if (o && o->rest.unstored && ns_path(d, key) > 0)
+        text_printf(&left->names, "%s\"%s\"", left->n++ ? ", " : "", key);
+    return left->n < LEFT_NAMED;
+}
+
+static void tell_left(struct l2fs *fs, size_t n)
+{
+    struct left left = {0};
+
+    lock(&fs->ns->lock);
+    ns_walk(fs->ns->root, name_one, &left);
+    unlock(&fs->ns->lock);
+    log_err("%zu objects are not in L2 (%s%s); they stay in %s and the next mount of instance %s "
+            "stores them (a reboot loses them)",
+            n, left.names.data ? left.names.data : "", left.n < n ? ", ..." : "", fs->cfg->staging,
+            fs->cfg->name);
+    text_fini(&left.names);
+}
+
 void l2fs_stop(struct l2fs *fs)
 {
     size_t left;
@@ -300,9 +331,7 @@ void l2fs_stop(struct l2fs *fs)
     mailbox_call(fs->mailbox, NULL, NULL); /* what is complete has been told */
     loop_stop(fs->loop);
     if (left)
-        log_err("%zu objects are not in L2; they stay in %s and the next mount of instance %s "
-                "stores them (a reboot loses them)",
-                left, fs->cfg->staging, fs->cfg->name);
+        tell_left(fs, left);
     destroy(fs, left > 0);
 }
 

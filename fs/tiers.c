@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "hash.h"
+#include "thread.h"
 #include "tiers.h"
 
 void tiers_init(struct tiers *t)
@@ -14,14 +15,40 @@ void tiers_init(struct tiers *t)
     cond_init(&t->released);
 }
 
-/* A slot that is closing belongs to another thread. */
+struct closing {
+    struct tiers *tiers;
+    size_t slot;
+    pthread_t thread;
+    bool started;
+};
+
+static void *run_close(void *arg)
+{
+    struct closing *c = arg;
+
+    tiers_close(c->tiers, c->slot);
+    return NULL;
+}
+
+/* Each may wait for its peers or its disk: they do so beside each other. A slot that is closing
+ * belongs to another thread. */
 void tiers_close_all(struct tiers *t)
 {
-    for (size_t i = 0; i < TIERS_MAX; i++) {
-        if (!t->tier[i] || !(t->present & (1u << i)))
-            continue;
+    struct closing all[TIERS_MAX] = {0};
+    uint32_t mask = t->present;
+
+    tiers_each(i, mask)
+    {
+        all[i] = (struct closing){.tiers = t, .slot = i};
         tiers_retire(t, i);
-        tiers_close(t, i);
+        all[i].started = !thread_start(&all[i].thread, run_close, &all[i]);
+        if (!all[i].started)
+            tiers_close(t, i);
+    }
+    tiers_each(i, mask)
+    {
+        if (all[i].started)
+            pthread_join(all[i].thread, NULL);
     }
 }
 

@@ -62,7 +62,7 @@ struct tiers {
          rest_ &= rest_ - 1)
 
 void tiers_init(struct tiers *t);
-/* Closes what is there, waiting for holders. */
+/* Closes what is there, all at once, waiting for holders. */
 void tiers_close_all(struct tiers *t);
 void tiers_fini(struct tiers *t); /* closed; nobody uses it any more */
 

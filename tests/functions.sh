@@ -85,7 +85,18 @@ l2_mount() {
 l2_umount() {
     l2_gone=$(l2_pid "$1")
     if [ "$(id -u)" -eq 0 ]; then umount "$1"; else fusermount3 -u "$1"; fi
-    if [ -n "$l2_gone" ]; then wait_for 60 l2_is_gone "$l2_gone"; fi
+    if [ -n "$l2_gone" ] && ! (wait_for 60 l2_is_gone "$l2_gone") 2>/dev/null; then
+        l2_where "$l2_gone"
+        (wait_for 15 l2_is_gone "$l2_gone") 2>/dev/null && say "a wait of the daemon has ended by itself"
+        fail "the daemon $l2_gone of $1 does not end"
+    fi
+}
+# l2_where PID: where its threads stand. Of the FUSE connection nothing is left that could hold this up.
+l2_where() {
+    for l2_task in "/proc/$1/task"/*; do
+        say "$(cat "$l2_task/comm" "$l2_task/wchan" 2>/dev/null | tr '\n' ' ')"
+    done
+    if command -v gdb >/dev/null; then timeout 30 gdb -p "$1" -batch -ex 'thread apply all bt 20' 2>/dev/null || true; fi
 }
 l2_is_gone() { ! [ -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
 

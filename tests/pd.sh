@@ -21,8 +21,18 @@ END
 pd_proxy_end() {
     l2_rc=$?
     set +e
-    kill "$proxy" 2>/dev/null
+    kill "$proxy" ${silent:+"$silent"} 2>/dev/null
     return $l2_rc
+}
+
+# pd_silent: a port in silent.out whose connections are taken and never answered; pd_proxy_end ends it.
+pd_silent() {
+    "$PYTHON" -c 'import socket
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+kept = []
+while True: kept.append(s.accept())' >silent.out &
+    silent=$!
 }
 
 # json FILE EXPRESSION: a part of a JSON file, s.

@@ -11,11 +11,9 @@ P=$WORK/prefill
 D=$WORK/decode
 ctl=$BUILDDIR/tools/l2fsctl
 awake() {
-    rc=$?
-    set +e
+    pd_proxy_end || rc=$?
     kill -CONT "$(l2_pid "$D")" 2>/dev/null || true
-    kill "$proxy" 2>/dev/null || true
-    return $rc
+    return "${rc:-0}"
 }
 
 pd_proxy 'sorted(m.items())'
@@ -90,4 +88,21 @@ assert_eq "$(attr "$P/far/key" user.l2fs.peer)" nowhere
 [ ! -e "$D/far/key" ] || fail "it went somewhere"
 setfattr -n user.l2fs.peer -v 127.0.0.1 "$P/far/key"
 wait_for 40 test -s "$D/far/key"
+
+say "an unmount waits for peers that do not answer as long as it says, not once for each, and names what they did not get"
+pd_silent
+wait_for 10 test -s silent.out
+mute=$(cat silent.out)
+tier() { echo "{\"type\": \"pd\", \"role\": \"sender\", \"peer_host\": \"127.0.0.1\", \"peer_init_port\": $1, \"peer_alloc_port\": $2, \"connect_timeout\": 60, \"close_timeout\": 2}"; }
+echo "{\"l2\": [$(tier "$init" "$alloc"), $(tier "$mute" "$alloc"), $(tier "$init" "$mute")]}" >three.json
+l2_mount "$WORK/three.json" "$WORK/p3" -o "l1=64M,drain_timeout=1s,log=$WORK/end.log"
+echo here >"$WORK/p3/up"
+wait_for 20 test -s "$D/up"
+kill -STOP "$(l2_pid "$D")"
+echo unsent >"$WORK/p3/left"
+begun=$(date +%s%N)
+l2_umount "$WORK/p3"
+took=$((($(date +%s%N) - begun) / 1000000))
+[ $took -lt 5500 ] || fail "it took $took ms: $(cat end.log)"
+grep -q 'objects are not in L2 (.*"left"' end.log || fail "the log does not name it: $(cat end.log)"
 awake
