@@ -15,8 +15,8 @@
  * twice. CancelNotif comes when no send of those keys is under way any more; the other keys of its
  * alloc_id go on, and are in the Commit with those cancelled (ECANCELED); no keys: all of them;
  * alloc_id 0: those keys of the sender that wait for room. Every Hello of a sender replaces its
- * connection and has an epoch of its own. error ENOTCONN: the sender is not known, it says Hello
- * again; ESTALE: no such alloc_id.
+ * connection and has a larger epoch than those before; one with a smaller is refused (ESTALE). error
+ * ENOTCONN: the sender is not known, it says Hello again; ESTALE of Commit: no such alloc_id.
  */
 #ifndef L2FS_PD_PROTO_H
 #define L2FS_PD_PROTO_H

@@ -1,8 +1,8 @@
 /* pd_recv_peer.c - senders as a rank knows them: Hello, connection, and the end of both.
  *
- * A peer is its name, which is new for each run of a sender. Each Hello has an epoch of its own and
- * replaces the connection of the one before; the same Hello again (its answer was lost) is answered
- * as before.
+ * A peer is its name, which is new for each run of a sender. Each Hello has a larger epoch than those
+ * before and replaces their connection; the same Hello again (its answer was lost) is answered as
+ * before, and one that comes after a later one is refused while that has a connection.
  */
 #include <stdio.h>
 
@@ -171,6 +171,8 @@ static int hello(struct recv_rank *rank, const struct pd_message *m, struct recv
         return -EDOM;
     if (!name_ok(m->sender) || !m->address.len)
         return -EINVAL;
+    if (p && p->conn && (uint64_t)m->epoch < (uint64_t)p->epoch)
+        return -ESTALE;
     if (!p)
         p = add(rank, m->sender);
     if (!p)
@@ -197,6 +199,7 @@ static const char *why(int error)
     case -EDOM: return "this is the port of another rank: look at peer_init_port and tp_rank";
     case -EINVAL: return "not a name or address";
     case -EUSERS: return "too many senders";
+    case -ESTALE: return "it said Hello with a later epoch already";
     case -EHOSTUNREACH:
         return "UCX sees no network device that both sides have: look at tls and devices on both, "
                "and whether /sys is that of the daemon's network namespace";

@@ -40,7 +40,7 @@ def spoil(rnd, data):
 
 def hello(rnd, address):
     return msgpack.packb({"type": "L2fsHello", "version": rnd.choice([0, 1, 1, 1, 99]),
-                          "epoch": rnd.getrandbits(64), "sender": "flood%d" % rnd.randrange(8),
+                          "epoch": time.time_ns(), "sender": "flood%d" % rnd.randrange(8),
                           "rank": rnd.randrange(3), "address": address, "seq": rnd.getrandbits(32)})
 
 

@@ -120,6 +120,29 @@ START_TEST(a_new_epoch_closes_the_old_connection)
 }
 END_TEST
 
+/* As when two sockets of a sender are read in another order than they were written. */
+START_TEST(a_late_hello_leaves_the_newer_connection)
+{
+    struct parcel p;
+
+    start();
+    end_close_conn(&s.end);
+    end_new_conn(&s.end);
+    s.epoch = 7;
+    ck_assert_int_eq(sender_hello(&s), 0);
+    parcel_init(&p, "p", 1, two_keys, 2);
+    sender_open(&other, &g, s.name, 0);
+    ck_assert_int_eq(sender_hello(&other), ESTALE); /* epoch 1 */
+    parcel_land(&p, &s);
+    ck_assert_int_eq(recv_rig_status(&g, "peers"), 1);
+    s.epoch = -2; /* they are unsigned */
+    ck_assert_int_eq(sender_hello(&s), 0);
+    sender_close(&other);
+    parcel_fini(&p);
+    finish();
+}
+END_TEST
+
 START_TEST(the_same_hello_again_keeps_the_connection)
 {
     struct parcel p;
@@ -437,6 +460,7 @@ int main(void)
     tcase_add_test(tc, a_sender_that_is_gone);
     tcase_add_test(tc, what_arrived_outlives_the_connection);
     tcase_add_test(tc, a_new_epoch_closes_the_old_connection);
+    tcase_add_test(tc, a_late_hello_leaves_the_newer_connection);
     tcase_add_test(tc, the_same_hello_again_keeps_the_connection);
     tcase_add_test(tc, a_message_of_another_length);
     tcase_add_loop_test(tc, a_hello_that_cannot_be, 0, ARRAY_SIZE(hellos));
