@@ -25,6 +25,7 @@ struct side {
 
 struct bench {
     const char *mount, *tmpfs; /* as given */
+    bool other;                /* `tmpfs` is meant to be no tmpfs */
     const char *name;          /* --bench */
     unsigned rounds;
     uint64_t size; /* of a file; 0: what the benchmark chooses */
@@ -54,6 +55,7 @@ struct row {
 /* --- l2bench.c --- */
 
 int bench_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
+const char *bench_last_error(void); /* what it said last; not while other threads may say more */
 extern volatile sig_atomic_t bench_stop; /* a signal asked for the end */
 
 /* --- bench_side.c --- */

@@ -5,7 +5,7 @@
  * storing and removing is waited for outside of the time taken. All calls move b->piece bytes
  * through one buffer, as a copy into staging memory of an engine does.
  */
-#include "bench.h"
+#include "bench_io.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,9 +23,9 @@ static double since(uint64_t start)
     return (double)(clock_now() - start) / 1e9;
 }
 
-static int failed(const struct side *s, const char *what, const char *name)
+static struct io io_of(const struct bench *b, struct side *s)
 {
-    return bench_error("%s of %s/%s: %s", what, s->dir, name, strerror(errno));
+    return (struct io){.side = s, .buf = b->buf, .piece = b->piece, .size = b->size};
 }
 
 static void read_name(char name[NAME_LEN], unsigned i)
@@ -34,25 +34,6 @@ static void read_name(char name[NAME_LEN], unsigned i)
 }
 
 /* --- reading --- */
-
-static int read_file(struct bench *b, struct side *s, const char *name, int flags)
-{
-    AUTO_CLOSE int fd = openat(s->dirfd, name, O_RDONLY | O_CLOEXEC | flags);
-    uint64_t left = b->size;
-
-    if (fd < 0)
-        return failed(s, "open", name);
-    while (left) {
-        ssize_t n = read(fd, b->buf, (size_t)MIN(b->piece, left));
-
-        if (n <= 0) {
-            errno = n ? errno : ENODATA;
-            return failed(s, "read", name);
-        }
-        left -= (uint64_t)n;
-    }
-    return 0;
-}
 
 /* One file, the next of the set in every round. */
 static int read_next(struct bench *b, struct side *s, int round, double *seconds,
@@ -71,46 +52,30 @@ static int read_next(struct bench *b, struct side *s, int round, double *seconds
 
 static int read_one(struct bench *b, struct side *s, const char *name)
 {
-    return read_file(b, s, name, 0);
+    struct io io = io_of(b, s);
+
+    return io_read(&io, name, 0);
 }
 
 static int direct_one(struct bench *b, struct side *s, const char *name)
 {
-    return read_file(b, s, name, s->direct ? O_DIRECT : 0);
-}
+    struct io io = io_of(b, s);
 
-static const unsigned char *map_file(struct bench *b, struct side *s, const char *name)
-{
-    AUTO_CLOSE int fd = openat(s->dirfd, name, O_RDONLY | O_CLOEXEC);
-    void *map;
-
-    if (fd < 0) {
-        failed(s, "open", name);
-        return NULL;
-    }
-    map = mmap(NULL, b->size, PROT_READ, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED) {
-        failed(s, "mmap", name);
-        return NULL;
-    }
-    return map;
+    return io_read(&io, name, s->direct ? O_DIRECT : 0);
 }
 
 static int mmap_one(struct bench *b, struct side *s, const char *name)
 {
-    const unsigned char *map = map_file(b, s, name);
+    struct io io = io_of(b, s);
 
-    if (!map)
-        return -1;
-    for (uint64_t off = 0; off < b->size; off += b->piece)
-        memcpy(b->buf, map + off, (size_t)MIN(b->piece, b->size - off));
-    return munmap((void *)map, b->size);
+    return io_copy_out(&io, name);
 }
 
 /* What faulting alone costs: one byte of every page. */
 static int touch_one(struct bench *b, struct side *s, const char *name)
 {
-    const volatile unsigned char *map = map_file(b, s, name);
+    struct io io = io_of(b, s);
+    const volatile unsigned char *map = io_map(&io, name);
     unsigned sum = 0;
 
     if (!map)
@@ -154,7 +119,7 @@ static int pass_open(struct bench *b, struct side *s, struct row *row, int round
         read_name(name, i % b->files);
         fd = openat(s->dirfd, name, O_RDONLY | O_CLOEXEC);
         if (fd < 0 || close(fd))
-            return failed(s, "open", name);
+            return side_failed(s, "open", name);
     }
     *seconds = since(start);
     return 0;
@@ -169,7 +134,7 @@ static int pass_stat(struct bench *b, struct side *s, struct row *row, int round
     for (unsigned i = 0; i < STATS; i++) {
         read_name(name, i % b->files);
         if (fstatat(s->dirfd, name, &st, 0))
-            return failed(s, "stat", name);
+            return side_failed(s, "stat", name);
     }
     *seconds = since(start);
     return 0;
@@ -179,24 +144,12 @@ static int pass_stat(struct bench *b, struct side *s, struct row *row, int round
 
 static int write_timed(struct bench *b, struct side *s, const char *name, double *seconds)
 {
-    uint64_t start = clock_now(), left = b->size;
-    int fd = openat(s->dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    struct io io = io_of(b, s);
+    uint64_t start = clock_now();
+    int rc = io_write(&io, name);
 
-    if (fd < 0)
-        return failed(s, "create", name);
-    while (left) {
-        ssize_t n = write(fd, b->buf, (size_t)MIN(b->piece, left));
-
-        if (n <= 0) {
-            close(fd);
-            return failed(s, "write", name);
-        }
-        left -= (uint64_t)n;
-    }
-    if (close(fd))
-        return failed(s, "close", name);
-    *seconds += since(start);
-    return 0;
+    *seconds = since(start);
+    return rc;
 }
 
 /* The file must be what `buf` was while it was written, seen piece by piece. */
@@ -205,12 +158,12 @@ static int check_written(struct bench *b, struct side *s, const char *name, uint
     AUTO_CLOSE int fd = openat(s->dirfd, name, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
-        return failed(s, "open", name);
+        return side_failed(s, "open", name);
     for (uint64_t off = 0; off < b->size; off += b->piece) {
         size_t len = (size_t)MIN(b->piece, b->size - off);
 
         if (pread(fd, b->buf, len, (off_t)off) != (ssize_t)len)
-            return failed(s, "read", name);
+            return side_failed(s, "read", name);
         if (!key_same(b->buf, len, 0, seed))
             return bench_error("%s/%s is not what was written", s->dir, name);
     }
@@ -225,7 +178,6 @@ static int pass_write(struct bench *b, struct side *s, struct row *row, int roun
 
     snprintf(name, sizeof(name), "write-%u", b->serial);
     key_fill(b->buf, b->piece, 0, seed);
-    *seconds = 0;
     rc = write_timed(b, s, name, seconds);
     if (!rc)
         rc = side_settle(s, name);

@@ -274,7 +274,8 @@ static void print_rows(const struct push *p)
     size_t i;
 
     if (p->b->json) {
-        json_t *all = json_pack("{s:s, s:O}", "bench", "pd", "rows", p->b->rows);
+        json_t *all = json_pack("{s:s, s:i, s:O}", "bench", "pd", "rounds", (int)p->b->rounds,
+                                "rows", p->b->rows);
 
         json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         putchar('\n');

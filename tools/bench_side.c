@@ -86,7 +86,8 @@ int sides_open(struct bench *b)
 
     if (!rc)
         rc = open_side(&b->sides[SIDE_TMPFS], "tmpfs", b->tmpfs);
-    if (!rc && !fstatfs(b->sides[SIDE_TMPFS].dirfd, &fs) && fs.f_type != TMPFS_MAGIC_NUMBER)
+    if (!rc && !b->other && !fstatfs(b->sides[SIDE_TMPFS].dirfd, &fs) &&
+        fs.f_type != TMPFS_MAGIC_NUMBER)
         bench_note(b, "%s is not a tmpfs: the ratios are against another file system", b->tmpfs);
     return rc;
 }
@@ -204,7 +205,7 @@ int sides_describe(struct bench *b, uint64_t bytes)
     else
         describe_mount(b, status);
     bench_note(b, "tmpfs %s", b->tmpfs);
-    if (!json_array_size(b->rows))
+    if (!b->touched)
         note_pressure(b);
     if (status && bytes > capacity_of(status) * 7 / 10)
         bench_note(b, "the files need more than 70%% of l1: some leave memory, which is measured "

@@ -5,7 +5,7 @@
  * temporary name and a rename for stores. With --size and --threads one combination is run,
  * otherwise all of them.
  */
-#include "bench.h"
+#include "bench_io.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,11 +23,6 @@
 
 static const uint64_t sizes[] = {64 * KIB, 1124352, 2 * MIB, 32 * MIB};
 static const unsigned counts[] = {1, 16};
-
-static int failed(const struct side *s, const char *what, const char *name)
-{
-    return bench_error("%s of %s/%s: %s", what, s->dir, name, strerror(errno));
-}
 
 /* --- one combination of size and threads --- */
 
@@ -127,15 +122,15 @@ static int load_item(struct crew *c, unsigned thread, unsigned i)
 
     snprintf(name, sizeof(name), "prefix-%u", i);
     if (faccessat(c->side->dirfd, name, F_OK, 0))
-        return failed(c->side, "access", name);
+        return side_failed(c->side, "access", name);
     fd = openat(c->side->dirfd, name, O_RDONLY | O_CLOEXEC | (c->side->direct ? O_DIRECT : 0));
     if (fd < 0)
-        return failed(c->side, "open", name);
+        return side_failed(c->side, "open", name);
     n = read(fd, c->bufs[thread], (size_t)stage_of(c)->size);
     if (n == (ssize_t)stage_of(c)->size)
         return 0;
     errno = n < 0 ? errno : ENODATA;
-    return failed(c->side, "read", name);
+    return side_failed(c->side, "read", name);
 }
 
 static int make_set(struct load *l)
@@ -260,12 +255,12 @@ static int store_item(struct crew *c, unsigned thread, unsigned i)
     burst_name(final, "", stage_of(c)->base + i);
     fd = openat(c->side->dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0)
-        return failed(c->side, "create", temporary);
+        return side_failed(c->side, "create", temporary);
     n = write(fd, c->bufs[thread], (size_t)stage_of(c)->size);
     if (close(fd) || n != (ssize_t)stage_of(c)->size)
-        return failed(c->side, "write", temporary);
+        return side_failed(c->side, "write", temporary);
     if (renameat(c->side->dirfd, temporary, c->side->dirfd, final))
-        return failed(c->side, "rename", temporary);
+        return side_failed(c->side, "rename", temporary);
     return 0;
 }
 
@@ -316,7 +311,7 @@ static int create_key(struct side *s, unsigned i)
     key_name(name, i);
     fd = openat(s->dirfd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0 || write(fd, name, NAME_LEN) != NAME_LEN || close(fd))
-        return failed(s, "write", name);
+        return side_failed(s, "write", name);
     return 0;
 }
 

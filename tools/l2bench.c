@@ -4,6 +4,7 @@
  * A signal ends the run at the next pass, so that what was written is removed.
  */
 #include "bench_pd.h"
+#include "bench_report.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -20,6 +21,8 @@ static const char usage[] =
     "       l2bench --verify FILE...        read them through read, mmap and O_DIRECT, compare\n"
     "       l2bench --pd PREFILL DECODE     what is written on one mount until it is on the other\n"
     "       l2bench --cost [KEYS]           what a key costs among 10000, 100000, ... KEYS others\n"
+    "       l2bench --report BASE OUT       all rows of a report, in what tools/l2bench --report "
+    "made\n"
     "\n"
     "  --bench NAME    basic (default), load, store, lookup, cold, all\n"
     "  --tmpfs DIR     what to compare with (default /dev/shm)\n"
@@ -30,6 +33,9 @@ static const char usage[] =
     "  --check NAME=RATIO[,...]   exit 1 when a ratio is below, e.g. read=0.95,write=1.5\n"
     "  --json          JSON instead of a table\n"
     "  --as STYLE      write as plain, lmcache, sglang or vllm does\n"
+    "  --quick         report: few rounds, small sizes\n"
+    "  --million       report: also directories of a million names\n"
+    "  --only LETTERS  report: these sections, such as ae\n"
     "  -h, -V          this text; version\n"
     "\n"
     "basic: read, mmap (copied out), touch (mmap, one byte of a page), direct (O_DIRECT), write\n"
@@ -54,17 +60,24 @@ static const struct benchmark {
 };
 
 volatile sig_atomic_t bench_stop;
+static char last_error[512];
 
 int bench_error(const char *fmt, ...)
 {
     va_list ap;
 
+    flockfile(stderr);
     va_start(ap, fmt);
-    fputs("l2bench: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
+    vsnprintf(last_error, sizeof(last_error), fmt, ap);
     va_end(ap);
+    fprintf(stderr, "l2bench: %s\n", last_error);
+    funlockfile(stderr);
     return -1;
+}
+
+const char *bench_last_error(void)
+{
+    return last_error;
 }
 
 static void on_signal(int signo)
@@ -74,11 +87,21 @@ static void on_signal(int signo)
 
 /* --- the command line --- */
 
-enum task { TASK_MEASURE, TASK_FILL, TASK_VERIFY, TASK_COST, TASK_PD, TASK_HELP, TASK_VERSION };
+enum task {
+    TASK_MEASURE,
+    TASK_FILL,
+    TASK_VERIFY,
+    TASK_COST,
+    TASK_PD,
+    TASK_REPORT,
+    TASK_HELP,
+    TASK_VERSION
+};
 
 struct command {
     enum task task;
     struct bench bench;
+    struct report report;
     const char *check, *style;
     uint64_t fill;
     unsigned keys;
@@ -147,6 +170,14 @@ static int take_option(struct command *c, const char *name)
         c->task = TASK_COST;
     if (!strcmp(name, "pd"))
         c->task = TASK_PD;
+    if (!strcmp(name, "report"))
+        c->task = TASK_REPORT;
+    if (!strcmp(name, "quick"))
+        c->report.quick = true;
+    if (!strcmp(name, "million"))
+        c->report.million = true;
+    if (!strcmp(name, "only"))
+        c->report.only = optarg;
     if (!strcmp(name, "check")) {
         c->check = optarg;
         return rows_check_syntax(optarg);
@@ -173,6 +204,8 @@ static int read_options(int argc, char *argv[], struct command *c)
         {"fill", required_argument, NULL, 1},    {"as", required_argument, NULL, 1},
         {"verify", no_argument, NULL, 1},        {"help", no_argument, NULL, 'h'},
         {"cost", no_argument, NULL, 1},          {"pd", no_argument, NULL, 1},
+        {"report", no_argument, NULL, 1},        {"quick", no_argument, NULL, 1},
+        {"million", no_argument, NULL, 1},       {"only", required_argument, NULL, 1},
         {"version", no_argument, NULL, 'V'},     {0},
     };
     int opt, index = 0;
@@ -192,6 +225,9 @@ static int read_options(int argc, char *argv[], struct command *c)
         return take_keys(argc - optind, argv + optind, &c->keys);
     if (optind >= argc)
         return bench_error("what to measure is missing; l2bench -h says how");
+    if (c->task == TASK_REPORT && argc - optind != 2)
+        return bench_error(
+            "--report takes the directory that tools/l2bench prepared, and where to write");
     if (c->task == TASK_PD && argc - optind != 2)
         return bench_error("--pd takes two mounts, of prefill and of decode");
     if (c->task == TASK_MEASURE && optind + 1 < argc)
@@ -245,7 +281,42 @@ static int measure_mount(struct command *c, const char *mount)
     return rc;
 }
 
-static int measure(struct command *c, char *const mounts[])
+/* mount.l2fs of the same build. */
+static char *daemon_beside_us(void)
+{
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    char *out = NULL;
+
+    path[MAX(n, 0)] = '\0';
+    for (int up = 0; up < 2; up++)
+        *(strrchr(path, '/') ?: path) = '\0';
+    return asprintf(&out, "%s/mount.l2fs", path) < 0 ? NULL : out;
+}
+
+static int write_report(struct command *c, char *const dirs[])
+{
+    struct report *r = &c->report;
+    int rc;
+
+    r->b = c->bench;
+    r->base = dirs[0];
+    r->daemon = daemon_beside_us();
+    rc = r->daemon ? bench_report(r, dirs[1]) : bench_error("out of memory");
+    free(r->daemon);
+    return rc;
+}
+
+static int run_task(struct command *c, char *const args[])
+{
+    switch (c->task) {
+    case TASK_PD: return bench_pd(&c->bench, args[0], args[1]);
+    case TASK_REPORT: return write_report(c, args);
+    default: return measure_mount(c, args[0]);
+    }
+}
+
+static int measure(struct command *c, char *const args[])
 {
     struct bench *b = &c->bench;
     int rc = 0;
@@ -258,7 +329,7 @@ static int measure(struct command *c, char *const mounts[])
     }
     catch_signals();
     if (!rc)
-        rc = c->task == TASK_PD ? bench_pd(b, mounts[0], mounts[1]) : measure_mount(c, mounts[0]);
+        rc = run_task(c, args);
     rc = rc ? EXIT_NOT_MEASURED : 0;
     if (!rc && c->check)
         rc = rows_check(b, c->check);
@@ -293,6 +364,7 @@ int main(int argc, char *argv[])
         catch_signals();
         return bench_cost(c.keys, c.bench.json) ? EXIT_NOT_MEASURED : 0;
     case TASK_PD:
+    case TASK_REPORT:
     case TASK_MEASURE: return measure(&c, argv + optind);
     default: return each_file(&c, argv + optind);
     }
