@@ -57,6 +57,11 @@ static int query_load(struct adapter *a, l2_task task, struct bitmap **loaded,
     return jobs_query_load(&to_fault(a)->jobs, task, loaded, objects, errors);
 }
 
+static int query_landed(struct adapter *a, l2_task task, struct l2_landed *landed)
+{
+    return jobs_query_landed(&to_fault(a)->jobs, task, landed);
+}
+
 /* --- synchronous operations --- */
 
 static void pause_for(uint64_t ns)
@@ -231,6 +236,8 @@ static void hide_missing(struct adapter_ops *ops, const struct adapter_ops *inne
         ops->request_done = NULL;
     if (!inner->peers)
         ops->peers = NULL;
+    if (!inner->query_landed)
+        ops->query_landed = NULL;
 }
 
 static int check(const void *config, struct text *err)
@@ -450,9 +457,9 @@ static const struct conf_opt options[] = {
     .open = fault_open, .close = fault_close, .event_fd = event_fd, .submit_store = submit_store,  \
     .pop_stored = pop_stored, .submit_lookup_and_lock = submit_lookup,                             \
     .query_lookup = query_lookup, .submit_unlock = submit_unlock, .submit_load = submit_load,      \
-    .query_load = query_load, .rename = fault_rename, .remove = fault_remove,                      \
-    .make_dir = make_dir, .set_attr = set_attr, .list = list_all, .open_file = open_file,          \
-    .link_file = link_file, .usage = usage, .force_unlock = force_unlock,                          \
+    .query_load = query_load, .query_landed = query_landed, .rename = fault_rename,                \
+    .remove = fault_remove, .make_dir = make_dir, .set_attr = set_attr, .list = list_all,          \
+    .open_file = open_file, .link_file = link_file, .usage = usage, .force_unlock = force_unlock,  \
     .cancel_store = cancel_store, .request_done = request_done, .peers = peers, .status = status
 
 const struct adapter_ops fault_adapter = {

@@ -36,6 +36,7 @@ struct fault_job {
     int *copies;               /* store: descriptors of spoiled copies, else -1 */
     uint64_t *sizes;           /* lookup: what it answers */
     struct l2_object *objects; /* load: what it answers */
+    struct l2_landed *landed;
     int *errors;
     l2_task inner;
 };

@@ -27,6 +27,7 @@ static void fault_job_free_parts(struct fault_job *t)
     free(t->copies);
     free(t->sizes);
     free(t->objects);
+    free(t->landed);
     free(t->errors);
 }
 
@@ -201,6 +202,17 @@ static l2_task ask(struct fault_job *t)
     }
 }
 
+/* What lands is passed on; what has arrived is spoiled. The first call asks to be told. */
+static void pass_landed(struct fault_job *t)
+{
+    struct adapter *inner = t->fault->inner;
+
+    if (!inner->ops->query_landed || inner->ops->query_landed(inner, t->inner, t->landed))
+        return;
+    for (size_t k = 0; k < t->n; k++)
+        jobs_landed(&t->fault->jobs, &t->job, t->index[k], &t->landed[k]);
+}
+
 static void run(struct letter *letter)
 {
     struct fault_job *t = container_of(letter, struct fault_job, letter);
@@ -215,6 +227,8 @@ static void run(struct letter *letter)
     t->inner = t->n ? ask(t) : 0;
     if (t->inner > 0) {
         list_push_back(&f->asked[t->job.family], &t->link);
+        if (t->job.family == L2_LOAD)
+            pass_landed(t);
         return;
     }
     for (size_t k = 0; k < t->n; k++)
@@ -246,8 +260,9 @@ static bool make_parts(struct fault_job *t)
         return make_store_parts(t);
     t->sizes = calloc(n, sizeof(*t->sizes));
     t->objects = calloc(n, sizeof(*t->objects));
+    t->landed = calloc(n, sizeof(*t->landed));
     t->errors = calloc(n, sizeof(*t->errors));
-    return t->sizes && t->objects && t->errors;
+    return t->sizes && t->objects && t->landed && t->errors;
 }
 
 /* 0, or what submit is to return. */
@@ -339,7 +354,8 @@ static int take_lookup(struct fault_job *t)
     return 0;
 }
 
-/* Damages what was loaded, then does what every adapter does: verifies it. */
+/* Damages what was loaded, then does what every adapter does: verifies it. It keeps its length: who
+ * reads what has landed may have it mapped. */
 static int spoil_object(struct fault *f, struct l2_object *o, bool cut)
 {
     AUTO_CLOSE int fd = -1;
@@ -349,9 +365,7 @@ static int spoil_object(struct fault *f, struct l2_object *o, bool cut)
     if (!o->size)
         return 0;
     err = staging_get(f->staging, o->staging_id, O_RDWR, &fd);
-    if (!err && cut)
-        err = ftruncate(fd, (off_t)(o->size / 2)) ? -errno : 0;
-    else if (!err)
+    if (!err && !cut)
         err = flip_byte(fd, o->size);
     if (!err)
         err = checksum_file(fd, cut ? o->size / 2 : o->size, &crc);
@@ -372,6 +386,8 @@ static void take_object(struct fault_job *t, size_t k, struct l2_object *o, int 
     t->job.errors[i] = error;
     if (!error)
         t->job.objects[i] = *o;
+    else
+        jobs_landed(&t->fault->jobs, &t->job, i, &(struct l2_landed){0});
 }
 
 static int take_load(struct fault_job *t)
@@ -400,6 +416,8 @@ static void take_queries(struct fault *f, enum l2_family family)
         struct fault_job *t = list_entry(link, struct fault_job, link);
         int err = family == L2_LOOKUP ? take_lookup(t) : take_load(t);
 
+        if (err == -EAGAIN && family == L2_LOAD)
+            pass_landed(t);
         if (err == -EAGAIN)
             continue;
         if (err)

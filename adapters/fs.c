@@ -427,6 +427,11 @@ static int fs_query_load(struct adapter *a, l2_task task, struct bitmap **loaded
     return workers_query_load(fs_of(a)->workers, task, loaded, objects, errors);
 }
 
+static int fs_query_landed(struct adapter *a, l2_task task, struct l2_landed *landed)
+{
+    return workers_query_landed(fs_of(a)->workers, task, landed);
+}
+
 static void fs_usage(struct adapter *a, struct l2_usage *out)
 {
     fs_look_at_growing(fs_of(a));
@@ -470,6 +475,7 @@ const struct adapter_ops fs_adapter = {
     .submit_unlock = fs_submit_unlock,
     .submit_load = fs_submit_load,
     .query_load = fs_query_load,
+    .query_landed = fs_query_landed,
     .rename = fs_rename,
     .remove = fs_remove,
     .make_dir = fs_make_dir,

@@ -62,7 +62,8 @@ static inline struct fs *fs_of(struct adapter *a)
 int fs_store_one(struct adapter *a, const char *key, const struct l2_buf *buf, uint32_t *crc32c,
                  uint64_t *bytes);
 int fs_find_one(struct adapter *a, const char *key, uint64_t *size);
-int fs_load_one(struct adapter *a, const char *key, struct l2_object *out);
+int fs_load_one(struct adapter *a, const char *key, struct worker_load *load,
+                struct l2_object *out);
 void fs_drop_one(struct adapter *a, struct l2_object *o);
 
 /* adapter_ops of fs_names.c, fs_files.c and fs_scan.c. */

@@ -1,8 +1,8 @@
 /* fs_load.c - find_one and load_one of the fs adapter: from the file straight into a staging file.
  *
  * What is handed out was verified against the checksum beside it, or, for files that others left
- * here, at least did not change while it was read. A file that fails is moved aside and never
- * served. Threads: workers, one key each; staging_lock is held for each use of the staging, which
+ * here, at least did not change while it was read; what has landed is told before that. A file that
+ * fails is moved aside and never served. Threads: workers, one key each; staging_lock is held for each use of the staging, which
  * is gone once close has given up waiting.
  */
 #include <fcntl.h>
@@ -19,6 +19,8 @@
 
 struct sink {
     struct fs_xfer x;
+    struct worker_load *load;
+    uint64_t id;
     int fd; /* the staging file */
     char *map;
     uint64_t taken; /* pages of the current run are there up to here */
@@ -30,6 +32,7 @@ struct sink {
 struct attempt {
     struct fs *f;
     const char *key;
+    struct worker_load *load;
     struct fs_place place;
     int fd;
     struct stat st;
@@ -61,7 +64,9 @@ static int checksummed(struct fs_xfer *x, uint64_t off, size_t len, const void *
     size_t pad = (size_t)(-(off + len) & (FS_IO_ALIGN - 1));
 
     s->crc = checksum(s->crc, mem, len);
-    if (off + len == s->size && pad)
+    if (off + len < s->size)
+        workers_landed(s->load, &(struct l2_landed){s->id, s->size, off + len});
+    else if (pad)
         memset(s->map + off + len, 0, pad);
     return 0;
 }
@@ -86,10 +91,12 @@ static int read_runs(struct attempt *t, struct sink *s)
 }
 
 /* Fills an empty staging file. */
-static int read_bytes(struct attempt *t, int staging_fd, uint32_t *crc32c)
+static int read_bytes(struct attempt *t, uint64_t id, int staging_fd, uint32_t *crc32c)
 {
     struct sink s = {
         .x = {.fd = t->fd, .depth = FS_IO_DEPTH, .memory = mapped, .done = checksummed},
+        .load = t->load,
+        .id = id,
         .fd = staging_fd,
         .size = (uint64_t)t->st.st_size};
     int err;
@@ -202,9 +209,10 @@ static int load_bytes(struct attempt *t, struct l2_object *out)
 
     if (err)
         return err;
-    err = read_bytes(t, staging_fd, &crc);
+    err = read_bytes(t, id, staging_fd, &crc);
     err = check_bytes(t, err, crc);
     if (err) {
+        workers_landed(t->load, &(struct l2_landed){0});
         staging_gone(t->f, id);
         return err;
     }
@@ -250,9 +258,9 @@ static void move_atime(const struct attempt *t)
         futimens(t->fd, times);
 }
 
-static int load_once(struct fs *f, const char *key, struct l2_object *out)
+static int load_once(struct fs *f, const char *key, struct worker_load *load, struct l2_object *out)
 {
-    struct attempt t = {.f = f, .key = key, .place = FS_PLACE_NONE, .fd = -1};
+    struct attempt t = {.f = f, .key = key, .load = load, .place = FS_PLACE_NONE, .fd = -1};
     int err = fs_place_find(&f->layout, key, &t.place);
 
     if (err)
@@ -270,16 +278,16 @@ static int load_once(struct fs *f, const char *key, struct l2_object *out)
 
 /* -EAGAIN: the file was replaced or is being changed. One that never holds still is not an object.
  */
-static int load(struct fs *f, const char *key, struct l2_object *out)
+static int load_key(struct fs *f, const char *key, struct worker_load *load, struct l2_object *out)
 {
     int err = -EAGAIN;
 
     for (int i = 0; i < LOAD_TRIES && err == -EAGAIN; i++)
-        err = load_once(f, key, out);
+        err = load_once(f, key, load, out);
     return err == -EAGAIN ? -EBUSY : err;
 }
 
-int fs_load_one(struct adapter *a, const char *key, struct l2_object *out)
+int fs_load_one(struct adapter *a, const char *key, struct worker_load *load, struct l2_object *out)
 {
     struct fs *f = fs_of(a);
     struct l2_object o = {0};
@@ -287,7 +295,7 @@ int fs_load_one(struct adapter *a, const char *key, struct l2_object *out)
     int err;
 
     fs_op_begin(&f->health, &op, "load", key);
-    err = load(f, key, &o);
+    err = load_key(f, key, load, &o);
     if (!err) {
         fs_count(&f->health, FS_LOADED, 1);
         fs_count(&f->health, FS_LOADED_BYTES, o.size);

@@ -88,6 +88,12 @@ struct adapter_ops {
      * (no staging space), -EIO, ... */
     int (*query_load)(struct adapter *a, l2_task task, struct bitmap **loaded,
                       struct l2_object *objects, int *errors);
+    /* Optional. How far the keys of a pending load have come: landed[i] has room for n. What has landed
+     * is right but for the verification at the end, and stays as it is while the file is there; the
+     * file is the adapter's, who may drop it at any time and begin again with another one. From the
+     * first call on the family's eventfd also says that more has landed, not for every byte. 0;
+     * -EAGAIN: nothing new; -ENOENT as in query_load. */
+    int (*query_landed)(struct adapter *a, l2_task task, struct l2_landed *landed);
 
     /* ---- optional and synchronous; NULL means -EOPNOTSUPP ---- */
 

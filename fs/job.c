@@ -1,7 +1,8 @@
 /* job.c - tasks with their keys and results; see job.h.
  *
- * No lock of its own: a job belongs to the adapter from begin to finish and to its queue (taskq.c)
- * from finish until it is handed out, and the queue's mutex orders the two.
+ * A job belongs to the adapter from begin to finish and to its queue (taskq.c) from finish until it
+ * is handed out, and the queue's mutex orders the two. Only how far a load has come is seen by both
+ * sides meanwhile, under a mutex of the job.
  */
 #include "job.h"
 
@@ -43,11 +44,13 @@ static bool make_room(struct job *j, const struct l2_buf *bufs)
     if (j->family == L2_STORE)
         return make_store_room(j, bufs);
     j->bits = bitmap_create(j->n);
-    if (j->family == L2_LOOKUP)
+    if (j->family == L2_LOOKUP) {
         j->sizes = calloc(j->n, sizeof(*j->sizes));
-    else
-        j->objects = calloc(j->n, sizeof(*j->objects));
-    return j->bits && (j->sizes || j->objects);
+        return j->bits && j->sizes;
+    }
+    j->objects = calloc(j->n, sizeof(*j->objects));
+    j->landed = calloc(j->n, sizeof(*j->landed));
+    return j->bits && j->objects && j->landed;
 }
 
 int job_create(size_t size, const struct job_request *req, struct job **out)
@@ -59,6 +62,7 @@ int job_create(size_t size, const struct job_request *req, struct job **out)
     j = calloc(1, size);
     if (!j)
         return -ENOMEM;
+    lock_init(&j->landing);
     j->family = req->family;
     j->n = req->n;
     j->keys = job_copy_keys(req->keys, req->n);
@@ -81,7 +85,9 @@ void job_destroy(struct job *j)
     free(j->crc32c);
     free(j->sizes);
     free(j->objects);
+    free(j->landed);
     bitmap_destroy(j->bits);
+    pthread_mutex_destroy(&j->landing);
     free(j);
 }
 
@@ -167,6 +173,44 @@ void jobs_finish(struct jobs *s, struct job *j)
         if (!j->errors[i])
             bitmap_set(j->bits, i);
     taskq_finish(s->q[j->family], &j->item);
+}
+
+static bool landed_locked(struct job *j, size_t i, const struct l2_landed *now)
+{
+    struct l2_landed *was = &j->landed[i];
+
+    if (now->staging_id == was->staging_id && now->bytes < was->bytes + LANDED_STEP)
+        return false;
+    *was = *now;
+    j->news = true;
+    return j->watched;
+}
+
+void jobs_landed(struct jobs *s, struct job *j, size_t i, const struct l2_landed *now)
+{
+    bool tell;
+
+    lock(&j->landing);
+    tell = landed_locked(j, i, now);
+    unlock(&j->landing);
+    if (tell)
+        taskq_signal(s->q[L2_LOAD]);
+}
+
+int jobs_query_landed(struct jobs *s, l2_task task, struct l2_landed *landed)
+{
+    struct taskq_item *item = taskq_find(s->q[L2_LOAD], task);
+    struct job *j = item ? container_of(item, struct job, item) : NULL;
+
+    if (!j)
+        return -ENOENT;
+    LOCKED_SCOPE(&j->landing);
+    j->watched = true;
+    if (!j->news)
+        return -EAGAIN;
+    j->news = false;
+    memcpy(landed, j->landed, j->n * sizeof(*landed));
+    return 0;
 }
 
 void jobs_shut(struct jobs *s)

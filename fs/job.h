@@ -11,6 +11,7 @@
 #define L2FS_JOB_H
 
 #include "adapter.h"
+#include "lock.h"
 #include "taskq.h"
 
 struct job {
@@ -26,6 +27,10 @@ struct job {
     uint64_t *sizes;           /* lookup */
     struct l2_object *objects; /* load: valid where errors[i] is 0 */
     struct bitmap *bits;       /* private */
+    pthread_mutex_t landing;   /* private, leaf; load */
+    struct l2_landed *landed;  /* landing */
+    bool watched;              /* landing; somebody asks for `landed` */
+    bool news;                 /* landing; since it was asked for last */
 };
 
 struct job_request {
@@ -60,6 +65,10 @@ int jobs_event_fd(const struct jobs *s, enum l2_family family);
 /* The job's id; on failure (-ESHUTDOWN) it is destroyed. */
 l2_task jobs_begin(struct jobs *s, struct job *j);
 void jobs_finish(struct jobs *s, struct job *j); /* j is not the caller's any more */
+/* Key i of a load has come so far; any thread, between begin and finish. Every LANDED_STEP bytes, and
+ * whenever it is another file, the owner hears of it, if he asked. */
+#define LANDED_STEP (2 * MIB)
+void jobs_landed(struct jobs *s, struct job *j, size_t i, const struct l2_landed *now);
 void jobs_shut(struct jobs *s);
 int jobs_drain(struct jobs *s, uint64_t deadline);
 
@@ -67,6 +76,7 @@ int jobs_pop_stored(struct jobs *s, struct l2_store_result *out);
 int jobs_query_lookup(struct jobs *s, l2_task task, struct bitmap **found, uint64_t *sizes);
 int jobs_query_load(struct jobs *s, l2_task task, struct bitmap **loaded, struct l2_object *objects,
                     int *errors);
+int jobs_query_landed(struct jobs *s, l2_task task, struct l2_landed *landed);
 
 /* A copy of an array of strings in one block, to be freed with free(). NULL on no memory. */
 char **job_copy_keys(const char *const *keys, size_t n);

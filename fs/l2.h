@@ -60,6 +60,13 @@ struct l2_object {
     struct l2_xattrs xattrs; /* malloc'ed, the receiver frees */
 };
 
+/* How much of a load has landed: the first `bytes` bytes of a staging file that will have `size`. */
+struct l2_landed {
+    uint64_t staging_id; /* 0: nothing, or no more */
+    uint64_t size;
+    uint64_t bytes;
+};
+
 /* Completion of one store task; errors are per key: 0, -ENOSPC, -EIO, ... */
 struct l2_store_result {
     l2_task task;

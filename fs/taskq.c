@@ -87,7 +87,7 @@ l2_task taskq_begin(struct taskq *q, struct taskq_item *item)
     return item->id;
 }
 
-static void signal_locked(struct taskq *q)
+void taskq_signal(struct taskq *q)
 {
     uint64_t one = 1;
     ssize_t n;
@@ -103,7 +103,7 @@ void taskq_finish(struct taskq *q, struct taskq_item *item)
     assert(!item->done);
     item->done = true;
     list_push_back(&q->done, &item->done_link);
-    signal_locked(q);
+    taskq_signal(q);
     if (--q->outstanding == 0)
         pthread_cond_broadcast(&q->idle);
 }
@@ -119,6 +119,12 @@ static struct taskq_item *find_locked(const struct taskq *q, l2_task id)
             return item;
     }
     return NULL;
+}
+
+struct taskq_item *taskq_find(struct taskq *q, l2_task id)
+{
+    LOCKED_SCOPE(&q->lock);
+    return find_locked(q, id);
 }
 
 static void remove_locked(struct taskq *q, struct taskq_item *item)

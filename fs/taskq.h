@@ -30,6 +30,10 @@ l2_task taskq_begin(struct taskq *q, struct taskq_item *item);
 void taskq_finish(struct taskq *q, struct taskq_item *item);
 /* Takes the result of task `id`: 0, -EAGAIN (pending), -ENOENT (unknown or handed out). */
 int taskq_take(struct taskq *q, l2_task id, struct taskq_item **out);
+/* A task that was not handed out, or NULL; it stays until its taker takes it. */
+struct taskq_item *taskq_find(struct taskq *q, l2_task id);
+/* Writes the eventfd for something else than a finish; only while a task is outstanding. */
+void taskq_signal(struct taskq *q);
 /* The oldest finished task, or NULL. */
 struct taskq_item *taskq_pop(struct taskq *q);
 

@@ -39,6 +39,7 @@ void tier_submit_unlock(struct tier *t, const char *const *keys, size_t n);
 l2_task tier_submit_load(struct tier *t, const char *const *keys, size_t n);
 int tier_query_load(struct tier *t, l2_task task, struct bitmap **loaded, struct l2_object *objects,
                     int *errors);
+int tier_query_landed(struct tier *t, l2_task task, struct l2_landed *landed);
 
 /* -EOPNOTSUPP where the adapter lacks the operation. */
 int tier_rename(struct tier *t, const char *from, const char *to);

@@ -235,3 +235,10 @@ int tier_query_load(struct tier *t, l2_task task, struct bitmap **loaded, struct
     finish(t, L2_LOAD, r, errors, -ENOENT);
     return 0;
 }
+
+int tier_query_landed(struct tier *t, l2_task task, struct l2_landed *landed)
+{
+    const struct adapter_ops *ops = t->adapter->ops;
+
+    return ops->query_landed ? ops->query_landed(t->adapter, task, landed) : -EOPNOTSUPP;
+}

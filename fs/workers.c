@@ -40,6 +40,12 @@ struct step {
     size_t index;
 };
 
+struct worker_load {
+    struct workers *w;
+    struct job *job;
+    size_t index;
+};
+
 static bool pick_locked(struct workers *w, struct step *out)
 {
     static const enum l2_family order[] = {L2_LOOKUP, L2_LOAD, L2_STORE};
@@ -72,13 +78,25 @@ static bool wait_step(struct workers *w, struct step *out)
     return false;
 }
 
+static int run_load(struct workers *w, struct job *j, size_t i)
+{
+    struct worker_load load = {w, j, i};
+
+    return w->ops->load_one(w->adapter, j->keys[i], &load, &j->objects[i]);
+}
+
+void workers_landed(struct worker_load *load, const struct l2_landed *now)
+{
+    jobs_landed(&load->w->jobs, load->job, load->index, now);
+}
+
 static int run_key(struct workers *w, struct job *j, size_t i, uint64_t *bytes)
 {
     switch (j->family) {
     case L2_STORE:
         return w->ops->store_one(w->adapter, j->keys[i], &j->bufs[i], &j->crc32c[i], bytes);
     case L2_LOOKUP: return w->ops->find_one(w->adapter, j->keys[i], &j->sizes[i]);
-    default: return w->ops->load_one(w->adapter, j->keys[i], &j->objects[i]);
+    default: return run_load(w, j, i);
     }
 }
 
@@ -295,4 +313,9 @@ int workers_query_load(struct workers *w, l2_task task, struct bitmap **loaded,
                        struct l2_object *objects, int *errors)
 {
     return jobs_query_load(&w->jobs, task, loaded, objects, errors);
+}
+
+int workers_query_landed(struct workers *w, l2_task task, struct l2_landed *landed)
+{
+    return jobs_query_landed(&w->jobs, task, landed);
 }

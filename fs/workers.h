@@ -10,6 +10,7 @@
 #include "adapter.h"
 
 struct workers;
+struct worker_load; /* one key that a thread is loading */
 
 /* Called on pool threads, several at once, for different keys or the same key. */
 struct worker_ops {
@@ -18,8 +19,9 @@ struct worker_ops {
                      uint64_t *bytes);
     /* 0 and the size, having raised the key's lock count; -ENOENT. */
     int (*find_one)(struct adapter *a, const char *key, uint64_t *size);
-    /* 0 and an object for the owner, or -errno as in query_load. */
-    int (*load_one)(struct adapter *a, const char *key, struct l2_object *out);
+    /* 0 and an object for the owner, or -errno as in query_load. `load` is for workers_landed. */
+    int (*load_one)(struct adapter *a, const char *key, struct worker_load *load,
+                    struct l2_object *out);
     /* Optional: gives up the staging file of an object that nobody queried before workers_stop. */
     void (*drop_one)(struct adapter *a, struct l2_object *o);
 };
@@ -39,6 +41,9 @@ int workers_query_lookup(struct workers *w, l2_task task, struct bitmap **found,
 l2_task workers_submit_load(struct workers *w, const char *const *keys, size_t n);
 int workers_query_load(struct workers *w, l2_task task, struct bitmap **loaded,
                        struct l2_object *objects, int *errors);
+int workers_query_landed(struct workers *w, l2_task task, struct l2_landed *landed);
+/* From load_one: so much has landed, in a file of that id. */
+void workers_landed(struct worker_load *load, const struct l2_landed *now);
 
 /* Refcount per key, the lock half of the contract; no adapter needs its own. Any thread. */
 struct keylocks;

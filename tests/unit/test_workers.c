@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "clock.h"
+#include "job.h"
 #include "lock.h"
 #include "suite.h"
 
@@ -68,9 +69,13 @@ static int find_one(struct adapter *a, const char *key, uint64_t *size)
     return result_of(key);
 }
 
-static int load_one(struct adapter *a, const char *key, struct l2_object *out)
+static int load_one(struct adapter *a, const char *key, struct worker_load *load,
+                    struct l2_object *out)
 {
+    const struct l2_landed half = {.staging_id = 77, .size = 2 * LANDED_STEP, .bytes = LANDED_STEP};
+
     ck_assert_ptr_eq(a, &owner);
+    workers_landed(load, &half);
     begin(key);
     *out = (struct l2_object){.staging_id = 77, .size = strlen(key)};
     out->xattrs.data = strdup("x");
@@ -213,6 +218,32 @@ START_TEST(results_are_per_key)
     l2_object_fini(&objects[2]);
     workers_stop(pool);
     ck_assert_int_eq(fake.dropped, 0);
+}
+END_TEST
+
+START_TEST(how_far_a_load_has_come)
+{
+    const char *key = "wait/a";
+    struct l2_landed landed;
+    struct l2_object o;
+    struct bitmap *loaded;
+    l2_task task;
+    int error;
+
+    start(1);
+    task = workers_submit_load(pool, &key, 1);
+    wait_began(1);
+    ck_assert_int_eq(workers_query_landed(pool, task + 1, &landed), -ENOENT);
+    ck_assert_int_eq(workers_query_landed(pool, task, &landed), 0);
+    ck_assert(landed.staging_id == 77 && landed.bytes == LANDED_STEP);
+    ck_assert_int_eq(workers_query_landed(pool, task, &landed), -EAGAIN);
+    open_gate();
+    while (workers_query_load(pool, task, &loaded, &o, &error) == -EAGAIN)
+        wait_fd(L2_LOAD);
+    ck_assert_int_eq(workers_query_landed(pool, task, &landed), -ENOENT);
+    bitmap_destroy(loaded);
+    l2_object_fini(&o);
+    workers_stop(pool);
 }
 END_TEST
 
@@ -378,6 +409,7 @@ int main(void)
     const TTest *const tests[] = {
         arguments,
         results_are_per_key,
+        how_far_a_load_has_come,
         reads_go_before_stores,
         one_thread_is_left_for_reads,
         keys_of_a_task_run_side_by_side,
