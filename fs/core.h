@@ -80,6 +80,8 @@ struct l2fs {
 int wait_locked(struct l2fs *fs, struct list *queue, struct waiter *w, uint64_t timeout,
                 int timeout_error);
 void wake_locked(struct l2fs *fs, struct list *queue, int error);
+/* Those that wait for `bytes` or less. */
+void wake_landed_locked(struct l2fs *fs, struct list *queue, uint64_t bytes);
 void wait_expire(struct l2fs *fs, uint64_t now);
 /* Why the waiter came back: 0 or what the call must now return. Clears it. */
 int waiter_take_error(struct waiter *w);

@@ -70,23 +70,30 @@ static ssize_t read_full(int fd, void *buf, size_t len, off_t off)
     return (ssize_t)done;
 }
 
-/* Readers of a file that nobody writes see it through a mapping: one copy, in the kernel. The
- * kernel reads it (EFAULT when it was cut), we never touch it. */
-static void map_for_reading(struct l2fs *fs, struct handle *h)
+static void map_locked(struct l2fs *fs, struct handle *h, uint64_t id)
 {
-    struct object *o = h->inode->object;
     AUTO_CLOSE int fd = -1;
     void *map;
 
-    LOCKED_SCOPE(&fs->ns->lock);
-    if (h->map || h->write || o->writers || h->inode->state != STATE_RESIDENT || !o->staging_id ||
-        !h->inode->size || staging_get(fs->staging, o->staging_id, O_RDONLY, &fd))
+    if (staging_get(fs->staging, id, O_RDONLY, &fd))
         return;
     map = mmap(NULL, h->inode->size, PROT_READ, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         return;
     h->map_len = h->inode->size;
     h->map = map;
+}
+
+/* Readers of a file that nobody writes see it through a mapping: one copy, in the kernel. The
+ * kernel reads it (EFAULT when it was cut), we never touch it. */
+static void map_for_reading(struct l2fs *fs, struct handle *h)
+{
+    struct object *o = h->inode->object;
+
+    LOCKED_SCOPE(&fs->ns->lock);
+    if (!h->map && !h->write && !o->writers && h->inode->state == STATE_RESIDENT && o->staging_id &&
+        h->inode->size)
+        map_locked(fs, h, o->staging_id);
 }
 
 static const void *mapped(struct l2fs *fs, struct handle *h, size_t *len, off_t off)
@@ -99,17 +106,39 @@ static const void *mapped(struct l2fs *fs, struct handle *h, size_t *len, off_t 
     return (const char *)h->map + off;
 }
 
-/* A direct handle was opened while the key was loading. Reads wait also with O_NONBLOCK, which
- * regular files ignore and tar sets; who does not want to wait has poll. */
-static int wait_loaded(struct l2fs *fs, struct handle *h, struct waiter *w)
+/* Bytes up to `end` have landed and may be read, from a mapping that outlives the file. The last byte
+ * may not: it stands for the verification of all. */
+static bool streams_locked(struct l2fs *fs, struct handle *h, uint64_t end)
+{
+    const struct l2_landed *landed = load_landed_locked(h->inode);
+
+    if (end > landed->bytes || end >= h->inode->size)
+        return false;
+    if (!h->map)
+        map_locked(fs, h, landed->staging_id);
+    if (h->map)
+        h->given = landed->staging_id;
+    return h->map;
+}
+
+/* A direct handle was opened while the key was loading: 0 when it may be read up to `end`. Who read
+ * bytes of a file that then failed gets no others, nor its end. Reads wait also with O_NONBLOCK,
+ * which regular files ignore and tar sets; who does not want to wait has poll. */
+static int wait_landed(struct l2fs *fs, struct handle *h, uint64_t end, struct waiter *w)
 {
     struct object *o = h->inode->object;
+    bool loading;
 
     LOCKED_SCOPE(&fs->ns->lock);
-    if (o->staging_id)
-        return 0;
-    if (h->inode->state != STATE_LOADING)
+    loading = h->inode->state == STATE_LOADING;
+    if (!o->staging_id && !loading)
         return -EIO;
+    if (h->given &&
+        h->given != (loading ? load_landed_locked(h->inode)->staging_id : o->staging_id))
+        return -EIO;
+    if (!loading || streams_locked(fs, h, end))
+        return 0;
+    w->bytes = end;
     return wait_locked(fs, &o->waiters, w, fs->cfg->load_timeout, -EIO);
 }
 
@@ -120,12 +149,14 @@ ssize_t vfs_read(struct l2fs *fs, struct handle *h, void *buf, size_t len, off_t
     int err = waiter_take_error(w);
 
     *direct = NULL;
+    if (err == -ENOENT && h->mode == HANDLE_DIRECT)
+        err = -EIO; /* the key is lost, but it was open */
     if (err)
         return err;
     if (h->mode == HANDLE_VIRTUAL)
         return virtual_read(fs, h, buf, len, off, w);
     if (h->mode == HANDLE_DIRECT)
-        err = wait_loaded(fs, h, w);
+        err = wait_landed(fs, h, (uint64_t)off + len, w);
     if (err)
         return err;
     map_for_reading(fs, h);

@@ -24,7 +24,7 @@ struct waiter {
     uint64_t deadline;
     int timeout_error;
     uint32_t goal;  /* private: fsync waits for this generation */
-    uint64_t bytes; /* private: the space it waits for */
+    uint64_t bytes; /* private: the space it waits for, or how far a key must have landed */
     const struct inode
         *whose;      /* private: the space is for this file, or for one in this directory */
     uint64_t stored; /* private: stores.stored when its time began */
@@ -36,7 +36,8 @@ struct waiter {
 
 enum handle_mode {
     HANDLE_BACKED, /* bytes are in a file: passthrough, or vfs_read/vfs_write */
-    HANDLE_DIRECT, /* O_NONBLOCK or open=stream on a loading key: direct_io, vfs_read waits */
+    HANDLE_DIRECT, /* O_NONBLOCK or open=stream on a loading key: direct_io, vfs_read waits, with
+                      open=stream for what it is to read, and where that has the end for all */
     HANDLE_VIRTUAL /* .l2fs: direct_io, vfs_read */
 };
 
@@ -53,6 +54,7 @@ struct handle {
     bool passthrough;   /* front's use */
     void *map;          /* read fallback: the file as it was at the first read, or NULL; ns->lock */
     size_t map_len;
+    uint64_t given;     /* the file whose bytes it read before they were verified; ns->lock */
     void *virtual_data; /* status.c */
 };
 

@@ -72,7 +72,9 @@ const struct conf_opt l2fs_config_options[] = {
     {"disk", CONF_STRING, SETTING(disk), DISK_GLOBS,
      "GLOB:GLOB: slot files that live on the fs tier's disk, not in memory"},
     {"open", CONF_ENUM, SETTING(open), "wait",
-     "an object that is still loading is waited for, or streamed", .choices = open_modes},
+     "an object that is still loading is waited for, or read as it lands: all but its end before "
+     "its checksum is known",
+     .choices = open_modes},
     {"on_corrupt", CONF_ENUM, SETTING(on_corrupt), "miss",
      "a corrupt object is a miss (ENOENT) or an error (EIO)", .choices = corrupt_modes},
     {"pin", CONF_ENUM, SETTING(pin), "off", "pin objects in memory as they are published",

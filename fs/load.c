@@ -18,6 +18,7 @@ struct load_work {
     struct inode *inode;
     struct load_batch *batch;
     uint64_t size; /* as promised */
+    struct l2_landed landed;
     char key[];
 };
 
@@ -44,6 +45,7 @@ struct load_batch *load_batch_create(struct l2fs *fs, const struct load_purpose 
     b->request.keys = b->keys;
     b->request.mode = p->mode;
     b->request.background = p->background;
+    b->request.stream = fs->cfg->open == OPEN_STREAM;
     return b;
 }
 
@@ -255,6 +257,26 @@ static void on_key_done(struct prefetch_owner *owner, struct prefetch_request *r
     keyguard_leave(&fs->guard, &work->ticket);
 }
 
+const struct l2_landed *load_landed_locked(const struct inode *inode)
+{
+    return &inode->object->load->landed;
+}
+
+/* A file of another size is another version: it is looked at when it is whole. */
+static void on_landed(struct prefetch_owner *owner, struct prefetch_request *r, size_t i,
+                      const struct l2_landed *now)
+{
+    struct load_work *work = container_of(r, struct load_batch, request)->works[i];
+    struct l2fs *fs = container_of(owner, struct l2fs, prefetch_owner);
+    uint64_t before;
+
+    LOCKED_SCOPE(&fs->ns->lock);
+    before = work->landed.staging_id;
+    work->landed = now->size == work->size ? *now : (struct l2_landed){0};
+    wake_landed_locked(fs, &work->inode->object->waiters,
+                       before && before != now->staging_id ? UINT64_MAX : work->landed.bytes);
+}
+
 /* Space was promised for the size that the tree knows. */
 static int on_reserve(struct prefetch_owner *owner, struct prefetch_request *r, size_t i,
                       uint64_t size)
@@ -283,6 +305,7 @@ static void on_done(struct prefetch_owner *owner, struct prefetch_request *r)
 void load_init(struct l2fs *fs)
 {
     fs->prefetch_owner.reserve = on_reserve;
+    fs->prefetch_owner.landed = on_landed;
     fs->prefetch_owner.key_done = on_key_done;
     fs->prefetch_owner.done = on_done;
 }
@@ -330,9 +353,9 @@ int load_locked(struct l2fs *fs, struct inode *inode, struct waiter *w)
         if (err)
             return err;
     }
-    if (!w)
-        return -EINPROGRESS;
     if (inode->object->load)
         prefetch_ctl_hurry(fs->prefetch_ctl, &inode->object->load->batch->request);
+    if (!w)
+        return -EINPROGRESS;
     return wait_locked(fs, &inode->object->waiters, w, fs->cfg->load_timeout, -ENOENT);
 }

@@ -29,6 +29,8 @@ struct load_purpose {
 void load_init(struct l2fs *fs);
 /* Starts the load of an evicted inode, waits for it or for space. w may be NULL: only starts. */
 int load_locked(struct l2fs *fs, struct inode *inode, struct waiter *w);
+/* How much of a loading inode is there to be read before it is verified: with open=stream. */
+const struct l2_landed *load_landed_locked(const struct inode *inode);
 /* Nobody wants the key any more: a load under way is given up. */
 void load_cancel_locked(struct l2fs *fs, struct inode *inode);
 

@@ -59,6 +59,7 @@ struct prefetch_request {
     size_t n;
     enum plan_mode mode;
     bool background; /* behind every other request, within max_requests and max_bytes */
+    bool stream;     /* its owner is told what has landed */
     /* Private; prefetch_request_init: */
     struct list link;
     enum prefetch_state state; /* controller's mutex */
@@ -79,6 +80,10 @@ static inline void prefetch_request_init(struct prefetch_request *r)
 struct prefetch_owner {
     /* Key i, `size` bytes long, is about to be loaded: 0, or the error that refuses it. */
     int (*reserve)(struct prefetch_owner *o, struct prefetch_request *r, size_t i, uint64_t size);
+    /* More of key i has landed (adapter.h), or a tier failed and what had landed of it is void
+     * (staging_id 0). Before its key_done, from tiers that can tell. */
+    void (*landed)(struct prefetch_owner *o, struct prefetch_request *r, size_t i,
+                   const struct l2_landed *now);
     /* The outcome of key i; once per key. */
     void (*key_done)(struct prefetch_owner *o, struct prefetch_request *r, size_t i);
     /* After every key_done; r is the submitter's again. */

@@ -71,6 +71,9 @@ void prefetch_looked_up(struct prefetch_request *r, size_t i, size_t tier, int e
 /* object: NULL when there is an error. */
 void prefetch_loaded(struct prefetch_ctl *c, struct prefetch_request *r, size_t i, size_t tier,
                      int error, struct l2_object *object);
+/* Of a key that is being loaded; else nothing. */
+void prefetch_landed(struct prefetch_ctl *c, struct prefetch_request *r, size_t i,
+                     const struct l2_landed *now);
 
 /* ---- prefetch_ctl.c ---- */
 /* A task of r ended: goes on with what follows. */

@@ -99,6 +99,13 @@ void prefetch_load_keys(struct prefetch_ctl *c, struct prefetch_request *r)
     free(index);
 }
 
+void prefetch_landed(struct prefetch_ctl *c, struct prefetch_request *r, size_t i,
+                     const struct l2_landed *now)
+{
+    if (r->stream && r->keys[i].step == KEY_LOADING)
+        c->p.owner->landed(c->p.owner, r, i, now);
+}
+
 void prefetch_loaded(struct prefetch_ctl *c, struct prefetch_request *r, size_t i, size_t tier,
                      int error, struct l2_object *object)
 {
@@ -118,6 +125,7 @@ void prefetch_loaded(struct prefetch_ctl *c, struct prefetch_request *r, size_t 
     }
     if (error == -EBADMSG)
         metric_add(c->corrupt_total, 1);
+    prefetch_landed(c, r, i, &(struct l2_landed){0});
     tier_failed(k, tier, error);
     k->left &= ~(1u << tier);
     k->step = KEY_OPEN;

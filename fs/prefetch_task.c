@@ -25,6 +25,7 @@ struct prefetch_task {
     size_t *index;
     uint64_t *sizes;           /* lookup */
     struct l2_object *objects; /* load */
+    struct l2_landed *landed;  /* load */
     int *errors;               /* load */
 };
 
@@ -37,6 +38,7 @@ static void task_free(struct prefetch_task *t)
     free(t->index);
     free(t->sizes);
     free(t->objects);
+    free(t->landed);
     free(t->errors);
     free(t);
 }
@@ -60,9 +62,11 @@ static struct prefetch_task *task_create(const struct prefetch_request *r, enum 
     t->index = malloc(n * sizeof(*index));
     t->sizes = family == L2_LOOKUP ? calloc(n, sizeof(*t->sizes)) : NULL;
     t->objects = family == L2_LOAD ? calloc(n, sizeof(*t->objects)) : NULL;
+    t->landed = family == L2_LOAD ? calloc(n, sizeof(*t->landed)) : NULL;
     t->errors = family == L2_LOAD ? calloc(n, sizeof(*t->errors)) : NULL;
     free(keys);
-    if (t->keys && t->index && (family == L2_LOOKUP ? !!t->sizes : t->objects && t->errors)) {
+    if (t->keys && t->index &&
+        (family == L2_LOOKUP ? !!t->sizes : t->objects && t->landed && t->errors)) {
         memcpy(t->index, index, n * sizeof(*index));
         return t;
     }
@@ -147,6 +151,17 @@ static uint64_t task_timeout(const struct prefetch_ctl *c, const struct prefetch
     return c->p.load_timeout + bytes / CRAWL * NSEC_PER_SEC;
 }
 
+/* The first time it asks to be told. */
+static void tell_landed(struct prefetch_ctl *c, size_t tier, struct prefetch_task *t)
+{
+    struct prefetch_request *r = t->request;
+
+    if (!r || !r->stream || tier_query_landed(c->p.tiers[tier], t->id, t->landed))
+        return;
+    for (size_t i = 0; i < t->n; i++)
+        prefetch_landed(c, r, t->index[i], &t->landed[i]);
+}
+
 int prefetch_task_start(struct prefetch_ctl *c, struct prefetch_request *r, size_t tier,
                         enum l2_family family, const size_t *index, size_t n)
 {
@@ -165,8 +180,10 @@ int prefetch_task_start(struct prefetch_ctl *c, struct prefetch_request *r, size
         return err;
     }
     t->deadline = clock_deadline(task_timeout(c, t, family));
-    if (family == L2_LOAD)
+    if (family == L2_LOAD) {
         tier_locks_until(to, (const char *const *)t->keys, n, t->deadline);
+        tell_landed(c, tier, t);
+    }
     list_push_back(&source_of(c, tier, family)->flying, &t->link);
     r->tasks++;
     arm(c, t->deadline);
@@ -227,6 +244,8 @@ static bool collect(struct prefetch_source *s, struct prefetch_task *t)
     int err = t->objects ? tier_query_load(tier, t->id, &bits, t->objects, t->errors)
                          : tier_query_lookup(tier, t->id, &bits, t->sizes);
 
+    if (err == -EAGAIN && t->objects)
+        tell_landed(s->ctl, s->tier, t);
     if (err == -EAGAIN)
         return false;
     list_remove(&t->link);

@@ -48,6 +48,19 @@ void wake_locked(struct l2fs *fs, struct list *queue, int error)
         post_locked(fs, list_entry(queue->next, struct waiter, link), error);
 }
 
+void wake_landed_locked(struct l2fs *fs, struct list *queue, uint64_t bytes)
+{
+    struct list *l, *tmp;
+
+    list_for_each_safe(l, tmp, queue)
+    {
+        struct waiter *w = list_entry(l, struct waiter, link);
+
+        if (w->bytes && w->bytes <= bytes)
+            post_locked(fs, w, 0);
+    }
+}
+
 /* As long as stores make room, who waits for it goes on waiting. */
 static bool extend_locked(const struct l2fs *fs, struct waiter *w, uint64_t now)
 {

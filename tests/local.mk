@@ -50,6 +50,7 @@ unit_tests = \
 	tests/unit/test_store_ctl \
 	tests/unit/test_store_queue \
 	tests/unit/test_store_storm \
+	tests/unit/test_stream \
 	tests/unit/test_taskq \
 	tests/unit/test_tenant \
 	tests/unit/test_tenant_room \
@@ -78,6 +79,7 @@ tests_unit_test_fs_layout_SOURCES = tests/unit/test_fs_layout.c tests/unit/fs_fi
 tests_unit_test_fs_names_SOURCES = tests/unit/test_fs_names.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_fs_space_SOURCES = tests/unit/test_fs_space.c tests/unit/fs_fixture.c tests/unit/fs_fixture.h
 tests_unit_test_requests_SOURCES = tests/unit/test_requests.c tests/unit/send_fake.c tests/unit/send_fake.h
+tests_unit_test_stream_SOURCES = tests/unit/test_stream.c tests/unit/load_fake.c tests/unit/load_fake.h
 tests_unit_test_ctl_LDADD = tools/libctl.a $(LDADD)
 tests_unit_test_landed_SOURCES = tests/unit/test_landed.c tests/unit/arrive_fixture.c tests/unit/arrive_fixture.h
 tests_unit_test_nomem_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc

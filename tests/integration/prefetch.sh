@@ -1,5 +1,6 @@
 #!/bin/sh
-# Warm-ups, read-ahead, and what a program sees of a key that is loading: poll, epoll, SEEK_DATA, posix_fadvise.
+# Warm-ups, read-ahead, and what a program sees of a key that is loading: poll, epoll, SEEK_DATA, posix_fadvise, and
+# with open=stream its bytes.
 # fallback: yes
 . "$SRCDIR/tests/functions.sh"
 need getfattr setfattr python3
@@ -192,4 +193,42 @@ reads() { cat "$MNT/d/0" >"$WORK/out"; }
 wait_for 20 reads
 healthy() { ! grep -q '"is_healthy": false' "$MNT/.l2fs/status"; }
 wait_for 20 healthy
+l2_umount "$MNT"
+
+say "open=stream: what has landed is read while the key loads, its end when that is verified"
+rm -f "$HOLD"
+RULES='[{"op":"load","key":"held","action":"never"},{"op":"load","key":"bad","action":"corrupt"}]'
+cat >"$WORK/spec.json" <<JSON
+{"l2": [{"type": "fault", "inner": {"type": "fs", "base_path": "$L2"}, "release": "$HOLD", "rules": $RULES}]}
+JSON
+l2_mount "$WORK/spec.json" "$MNT" -o l1=64M,load_timeout=40s,open=stream
+head -c 9000001 /dev/urandom >"$WORK/data"
+cp "$WORK/data" "$MNT/held"
+cp "$WORK/data" "$MNT/bad"
+sync "$MNT/held" "$MNT/bad"
+evict_all "$MNT/held" "$MNT/bad"
+cat >"$WORK/stream.py" <<'PY'
+import os, select, sys
+key, release, data = sys.argv[1:]
+want = open(data, "rb").read()
+fd = os.open(key, os.O_RDONLY)
+got = b""
+while len(got) < 1 << 20:
+    got += os.read(fd, (1 << 20) - len(got))
+assert os.getxattr(key, "user.l2fs.state") == b"loading"
+with select.epoll() as ep:
+    ep.register(fd, select.EPOLLIN)
+    assert ep.poll(0) == []
+if os.fork() == 0: # the rest waits for it
+    open(release, "w").close()
+    os._exit(0)
+while piece := os.read(fd, 1 << 20):
+    got += piece
+assert got == want
+assert os.getxattr(key, "user.l2fs.state") == b"resident"
+PY
+timeout 60 python3 "$WORK/stream.py" "$MNT/held" "$HOLD" "$WORK/data" || fail "a loading key is not streamed"
+cmp "$WORK/data" "$MNT/held" || fail "what was streamed is not what stays"
+assert_fails cat "$MNT/bad"
+assert_match "$(cat "$WORK/.err")" "*Input/output error*"
 l2_umount "$MNT"

@@ -99,7 +99,7 @@ void prig_open(struct prefetch_rig *p, const char *const *specs, size_t n)
     for (size_t i = 0; i < n; i++)
         if (specs[i])
             prig_tier(p, i, specs[i]);
-    p->owner = (struct prefetch_owner){on_reserve, on_key, on_done};
+    p->owner = (struct prefetch_owner){.reserve = on_reserve, .key_done = on_key, .done = on_done};
     p->params = (struct prefetch_params){.loop = p->loop,
                                          .mailbox = p->mailbox,
                                          .staging = p->base.staging,
