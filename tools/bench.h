@@ -65,6 +65,7 @@ void sides_close(struct bench *b); /* removes what was written; idempotent */
 /* Notes what the sides are, and what may be wrong with comparing `bytes` in memory; sees to it that
  * the host has given that memory. */
 int sides_describe(struct bench *b, uint64_t bytes);
+uint64_t side_l1(const struct bench *b); /* of the mount; 0: not known */
 /* Waits until the tiers have the file, so that storing it does not run into the next figure. */
 int side_settle(struct side *s, const char *name);
 int side_remove(struct side *s, const char *name);
@@ -96,6 +97,10 @@ int bench_prefix_load(struct bench *b);
 int bench_store_burst(struct bench *b);
 int bench_lookup_storm(struct bench *b);
 int bench_cold_load(struct bench *b);
+
+/* --- bench_stream.c --- */
+
+int bench_stream(struct bench *b);
 
 /* --- bench_cost.c --- */
 

@@ -129,6 +129,15 @@ static uint64_t capacity_of(json_t *status)
     return (uint64_t)json_integer_value(json_object_get(l1, "capacity"));
 }
 
+uint64_t side_l1(const struct bench *b)
+{
+    json_t *status = read_status(b->mount);
+    uint64_t bytes = capacity_of(status);
+
+    json_decref(status);
+    return bytes;
+}
+
 static void describe_mount(struct bench *b, json_t *status)
 {
     const char *mode = json_string_value(json_object_get(status, "mode"));

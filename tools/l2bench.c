@@ -24,7 +24,7 @@ static const char usage[] =
     "       l2bench --report BASE OUT       all rows of a report, in what tools/l2bench --report "
     "made\n"
     "\n"
-    "  --bench NAME    basic (default), load, store, lookup, cold, all\n"
+    "  --bench NAME    basic (default), load, store, lookup, cold, stream, all\n"
     "  --tmpfs DIR     what to compare with (default /dev/shm)\n"
     "  --size SIZE     of a file (basic: 64M)\n"
     "  --files N       how many files in a pass (basic: 4)\n"
@@ -41,7 +41,9 @@ static const char usage[] =
     "basic: read, mmap (copied out), touch (mmap, one byte of a page), direct (O_DIRECT), write\n"
     "(create+write+close of new files), open (open+close), stat. load, store: 64K, 1.07M, 2M and\n"
     "32M files with 1 and 16 threads. lookup: access(2) of keys, nine of ten missing. cold: load\n"
-    "after eviction, from the tiers.\n"
+    "after eviction, from the tiers. stream: one such file (1G, at most half of l1) read to its "
+    "end,\n"
+    "beside its load alone.\n"
     "pd: push-64M, push-1M (--size, --files: push) against ucx_perftest tag_bw over tcp between "
     "the\n"
     "network namespaces of the two mounts; 5 rounds.\n"
@@ -51,12 +53,14 @@ static const struct benchmark {
     const char *name, *alias;
     int (*run)(struct bench *b);
     unsigned rounds;
+    bool l2fs_only;
 } benchmarks[] = {
     {"basic", "basic", bench_basic, 25},
     {"load", "prefix-load", bench_prefix_load, 9},
     {"store", "store-burst", bench_store_burst, 9},
     {"lookup", "lookup-storm", bench_lookup_storm, 9},
-    {"cold", "cold-load", bench_cold_load, 9},
+    {"cold", "cold-load", bench_cold_load, 9, true},
+    {"stream", "stream", bench_stream, 9, true},
 };
 
 volatile sig_atomic_t bench_stop;
@@ -140,7 +144,8 @@ static int take_bench(const char *value, const char **out)
         }
     }
     if (strcmp(value, "all") != 0)
-        return bench_error("--bench: \"%s\": expected basic, load, store, lookup, cold or all",
+        return bench_error("--bench: \"%s\": expected basic, load, store, lookup, cold, stream "
+                           "or all",
                            value);
     *out = "all";
     return 0;
@@ -247,7 +252,7 @@ static int run_benchmarks(struct bench *b)
 
         if (!all && strcmp(b->name, benchmarks[i].name) != 0)
             continue;
-        if (all && benchmarks[i].run == bench_cold_load && !b->sides[SIDE_MOUNT].l2fs)
+        if (all && benchmarks[i].l2fs_only && !b->sides[SIDE_MOUNT].l2fs)
             continue;
         b->size = given.size;
         b->files = given.files;

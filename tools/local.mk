@@ -55,6 +55,7 @@ tools_l2bench_SOURCES = \
 	tools/bench_row.c \
 	tools/bench_side.c \
 	tools/bench_small.c \
+	tools/bench_stream.c \
 	tools/bench_tier.c \
 	tools/bench_usage.c \
 	tools/bench_usage.h \

@@ -37,6 +37,10 @@ rows lookup lookup lookup-stored
 rows cold cold-1.07M-3
 assert_match "$(cat cold)" "*p50/p99 us*"
 
+"$bench" "$mnt" --bench stream --size 5M --rounds 2 >stream
+rows stream stream-5M
+assert_match "$(cat stream)" "*the load alone*"
+
 say "any two directories"
 "$bench" "$WORK/tmp" --size 64K --files 1 --rounds 1 >plain
 rows plain read mmap touch direct write open stat
