@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 
 #include "clock.h"
+#include "log.h"
 #include "ucx_context.h"
 
 #define SPIN_NS 50000                  /* progress without a pause, after the last that moved */
@@ -219,10 +220,20 @@ static bool progress(struct ucx_conn *c)
     return any;
 }
 
+/* It would have to be looked at all the time. */
+static uint64_t give_up(struct ucx_conn *c, ucs_status_t status)
+{
+    log_err("pd: UCX cannot wait for a connection (%s): it is ended", ucs_status_string(status));
+    fail(c);
+    list_remove(&c->busy);
+    return UINT64_MAX;
+}
+
 /* Until when the loop may sleep, as far as `c` is concerned. */
 static uint64_t advance(struct ucx_conn *c)
 {
     bool waits = !list_empty(&c->transfers) || c->draining;
+    ucs_status_t status;
     uint64_t now;
 
     if (progress(c))
@@ -230,8 +241,11 @@ static uint64_t advance(struct ucx_conn *c)
     now = clock_now();
     if (waits && now - c->moved_at < SPIN_NS)
         return 0;
-    if (ucp_worker_arm(c->worker) != UCS_OK) /* there is something by now */
+    status = ucp_worker_arm(c->worker);
+    if (status == UCS_ERR_BUSY) /* there is something by now */
         return 0;
+    if (status != UCS_OK)
+        return give_up(c, status);
     if (waits || now - c->moved_at < LINGER_NS)
         return now + POLL_NS;
     list_remove(&c->busy);

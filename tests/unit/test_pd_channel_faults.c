@@ -4,13 +4,16 @@
 #include "pd_channel.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <ucp/api/ucp.h>
 
 #include "channel_fixture.h"
 #include "clock.h"
@@ -357,12 +360,52 @@ START_TEST(waiting_costs_little)
 }
 END_TEST
 
+static atomic_bool arm_fails;
+
+/* In place of UCX's own. */
+ucs_status_t ucp_worker_arm(ucp_worker_h worker)
+{
+    ucs_status_t (*real)(ucp_worker_h) =
+        (ucs_status_t(*)(ucp_worker_h))dlsym(RTLD_NEXT, "ucp_worker_arm");
+
+    return atomic_load(&arm_fails) ? UCS_ERR_IO_ERROR : real(worker);
+}
+
+/* It is given up, not looked at for ever; the next one works. */
+START_TEST(one_that_cannot_be_waited_for)
+{
+    struct end a;
+    struct xfer recv, sent;
+    char to;
+
+    end_open(&b, true);
+    xfer_init(&recv, &b);
+    xfer_recv(&recv, TAG, &to, 1);
+    atomic_store(&arm_fails, true);
+    sem_expect(&b.failed);
+    end_close_conn(&b);
+    ck_assert_int_eq(xfer_wait(&recv), -ECONNRESET);
+    atomic_store(&arm_fails, false);
+    end_new_conn(&b);
+    end_open(&a, true);
+    ends_connect(&a, &b);
+    xfer_init(&recv, &b);
+    xfer_recv(&recv, TAG, &to, 1);
+    xfer_init(&sent, &a);
+    xfer_send(&sent, TAG, "x", 1);
+    ck_assert_int_eq(xfer_wait(&sent) | xfer_wait(&recv), 0);
+    end_close(&a);
+    end_close(&b);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("pd_channel_faults");
 
     suite_add(s, "killed", TESTS(sender_killed, receiver_killed));
     suite_add(s, "stopped", TESTS(sender_stopped, receiver_stopped));
+    suite_add(s, "arm", TESTS(one_that_cannot_be_waited_for));
     suite_add(s, "leaks", TESTS(connections_leave_nothing));
     suite_add(s, "cost", TESTS(idle_costs_nothing, waiting_costs_little));
     return suite_run(s);
