@@ -55,14 +55,14 @@ l2_pid() { awk -v d="$1" '$1 == d { pid = $2 } END { if (pid) print pid }' "$l2_
 l2_fds() {
     find "/proc/$(l2_pid "$1")/fd" -mindepth 1 ! -lname /dev/fuse ! -lname '*io_uring*' -printf '%l\n' | sort
 }
-# l2_daemons DIR: the running daemons that serve DIR, as their lock files say. (Neither ps nor pgrep is used
-# here: both hang when any process of the machine is stuck.)
+# l2_daemons DIR: the running daemons that serve DIR: who has a lock file open that says so. (What ended leaves its
+# file, and its number to others. Neither ps nor pgrep is used here: both hang when any process of the machine is stuck.)
 l2_daemons() {
-    cat /run/l2fs/*.lock /dev/shm/l2fs-*/*.lock 2>/dev/null |
-        awk -v d="$1" '{ pid = $1; sub(/^[0-9]+ [^ ]+ /, "") } $0 == d { print pid }' | sort -u |
-        while read -r l2_id; do
-            if [ "$(cat "/proc/$l2_id/comm" 2>/dev/null)" = mount.l2fs ]; then echo "$l2_id"; fi
-        done
+    for l2_lock in /run/l2fs/*.lock /dev/shm/l2fs-*/*.lock; do
+        if [ -f "$l2_lock" ] && read -r l2_id _ l2_serves <"$l2_lock" && [ "$l2_serves" = "$1" ]; then
+            find "/proc/$l2_id/fd" -lname "$l2_lock" -printf "$l2_id\n" 2>/dev/null || true
+        fi
+    done | sort -u
 }
 # l2_connection DIR: the number of its FUSE connection, for l2_abort, which fails all that is waiting in it.
 l2_connection() { awk -v d="$1" '$5 == d { sub(/.*:/, "", $3); n = $3 } END { print n }' /proc/self/mountinfo; }

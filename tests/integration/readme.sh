@@ -46,11 +46,11 @@ finish() {
     for dir in /mnt/kv /mnt/decode; do
         while mountpoint -q $dir; do umount $dir || umount -l $dir; done
     done
-    cat /run/l2fs/*.lock 2>/dev/null | while read -r pid _ dir; do
-        if [ "${dir%/*}" = /mnt ] && [ "$(cat "/proc/$pid/comm")" = mount.l2fs ]; then
+    for file in /run/l2fs/*.lock; do
+        if read -r pid _ dir <"$file" && [ "${dir%/*}" = /mnt ] && find "/proc/$pid/fd" -lname "$file" | grep -q .; then
             timeout 60 tail --pid="$pid" -f /dev/null
         fi
-    done
+    done 2>/dev/null
     exit $rc
 }
 trap finish EXIT
