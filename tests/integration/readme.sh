@@ -47,7 +47,7 @@ finish() {
         while mountpoint -q $dir; do umount $dir || umount -l $dir; done
     done
     for file in /run/l2fs/*.lock; do
-        if read -r pid _ dir <"$file" && [ "${dir%/*}" = /mnt ] && find "/proc/$pid/fd" -lname "$file" | grep -q .; then
+        if read -r pid _ dir <"$file" && [ "${dir%/*}" = /mnt ] && find "/proc/$pid/fd" -printf '%l\n' | grep -qxF "$file"; then
             timeout 60 tail --pid="$pid" -f /dev/null
         fi
     done 2>/dev/null
