@@ -154,6 +154,22 @@ static bool unpin_one(void *arg, struct dentry *d)
     return true;
 }
 
+/* The tiers are closed. A store or load that ends gives up its key, which may let another one go that
+ * waited for it. */
+static void end_controllers(struct l2fs *fs)
+{
+    struct store_ctl_status s;
+
+    if (!fs->prefetch_ctl)
+        return; /* not built that far */
+    do {
+        store_ctl_end(fs->store_ctl);
+        stores_drop(fs);
+        prefetch_ctl_end(fs->prefetch_ctl);
+        store_ctl_status(fs->store_ctl, &s);
+    } while (s.queued);
+}
+
 /* Frees what was built, in any state of building. The loop is stopped. */
 static void destroy(struct l2fs *fs, bool keep)
 {
@@ -165,9 +181,9 @@ static void destroy(struct l2fs *fs, bool keep)
     status_detach(fs);
     stuck = evict_ctl_stop(fs);
     tiers_close_all(&fs->tiers);
+    end_controllers(fs);
     store_ctl_destroy(fs->store_ctl);
     prefetch_ctl_destroy(fs->prefetch_ctl);
-    stores_drop(fs);
     mailbox_destroy(fs->mailbox);
     if (fs->ns)
         warm_drop_all(fs);

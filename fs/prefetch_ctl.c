@@ -156,21 +156,25 @@ static void take_queued_locked(struct prefetch_ctl *c, struct list *queue, struc
     }
 }
 
-static void end_queued(struct prefetch_ctl *c, enum prefetch_state end, int error)
+/* False: there was none. */
+static bool end_queued(struct prefetch_ctl *c, enum prefetch_state end, int error)
 {
     struct list ended, *l;
+    bool any;
 
     list_init(&ended);
     lock(&c->mutex);
     take_queued_locked(c, &c->open_queue, &ended, end);
     take_queued_locked(c, &c->background_queue, &ended, end);
     unlock(&c->mutex);
+    any = !list_empty(&ended);
     while ((l = list_pop_front(&ended))) {
         struct prefetch_request *r = list_entry(l, struct prefetch_request, link);
 
         prefetch_give_rest(c, r, 0, error);
         c->p.owner->done(c->p.owner, r);
     }
+    return any;
 }
 
 static void end_running(struct prefetch_ctl *c, enum prefetch_state end, int error)
@@ -300,12 +304,10 @@ int prefetch_ctl_create(const struct prefetch_params *p, struct prefetch_ctl **o
     return 0;
 }
 
-void prefetch_ctl_destroy(struct prefetch_ctl *c)
+void prefetch_ctl_end(struct prefetch_ctl *c)
 {
     struct list *l;
 
-    if (!c)
-        return;
     prefetch_tasks_free(c);
     list_for_each(l, &c->running)
     {
@@ -315,7 +317,14 @@ void prefetch_ctl_destroy(struct prefetch_ctl *c)
             r->keys[i].locked = 0; /* their tiers are closed */
     }
     end_running(c, PREFETCH_FAILED, -ESHUTDOWN);
-    end_queued(c, PREFETCH_FAILED, -ESHUTDOWN);
+    while (end_queued(c, PREFETCH_FAILED, -ESHUTDOWN))
+        continue;
+}
+
+void prefetch_ctl_destroy(struct prefetch_ctl *c)
+{
+    if (!c)
+        return;
     mailbox_withdraw(c->p.mailbox, &c->kick);
     pthread_mutex_destroy(&c->mutex);
     free(c);

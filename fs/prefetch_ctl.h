@@ -108,8 +108,10 @@ struct prefetch_params {
 };
 
 int prefetch_ctl_create(const struct prefetch_params *p, struct prefetch_ctl **out); /* 0, -errno */
-/* The loop has stopped, the tiers are closed; what is left ends with -ESHUTDOWN. */
-void prefetch_ctl_destroy(struct prefetch_ctl *c);
+/* The loop has stopped, the tiers are closed; what is left ends with -ESHUTDOWN, also what is submitted
+ * because of that. */
+void prefetch_ctl_end(struct prefetch_ctl *c);
+void prefetch_ctl_destroy(struct prefetch_ctl *c); /* after an end, or never used */
 
 void prefetch_ctl_submit(struct prefetch_ctl *c, struct prefetch_request *r);
 /* These two may come before the submit, and as long as done does not return. */

@@ -31,7 +31,7 @@ struct stores {
 };
 
 void stores_init(struct l2fs *fs);
-void stores_drop(struct l2fs *fs); /* at the end, after store_ctl_destroy */
+void stores_drop(struct l2fs *fs); /* at the end, after store_ctl_end: what it has left */
 
 bool store_needed_locked(const struct l2fs *fs, const struct inode *inode);
 /* Stores what is needed, as the policy says; `urgent`: somebody waits for it, also of what rests. */

@@ -442,13 +442,10 @@ int store_ctl_create(const struct store_ctl_params *p, struct store_ctl **out)
 }
 
 /* A released parcel may let a job go that waited for its key: that one is queued, then done. */
-void store_ctl_destroy(struct store_ctl *c)
+void store_ctl_end(struct store_ctl *c)
 {
     struct store_job *job;
 
-    if (!c)
-        return;
-    loop_timer_cancel(c->p.loop, &c->check);
     for (size_t i = 0; i < TIERS_MAX; i++) {
         c->lanes[i].tier = NULL;
         store_ctl_tier_closed(c, i);
@@ -460,6 +457,13 @@ void store_ctl_destroy(struct store_ctl *c)
         job->error = -ESHUTDOWN;
         c->p.owner->done(c->p.owner, job);
     }
+}
+
+void store_ctl_destroy(struct store_ctl *c)
+{
+    if (!c)
+        return;
+    loop_timer_cancel(c->p.loop, &c->check);
     mailbox_withdraw(c->p.mailbox, &c->kick);
     for (size_t i = 0; i < TIERS_MAX; i++)
         lane_fini(&c->lanes[i]);

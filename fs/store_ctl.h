@@ -65,7 +65,7 @@ struct store_owner {
      * it needs. Targets without a tier are left out. */
     int (*prepare)(struct store_owner *o, struct store_job *job);
     /* Every tier has answered or is overdue. job.late is 0: the parcel is the owner's again. At
-     * destroy also for jobs that were never prepared. */
+     * the end also for jobs that were never prepared. */
     void (*done)(struct store_owner *o, struct store_job *job);
     /* The last overdue tier has answered. */
     void (*release)(struct store_owner *o, struct store_parcel *parcel);
@@ -85,9 +85,10 @@ struct store_ctl_params {
 };
 
 int store_ctl_create(const struct store_ctl_params *p, struct store_ctl **out); /* 0 or -errno */
-/* The loop has stopped, the tiers are closed; what is queued or in flight is done with -ESHUTDOWN.
- */
-void store_ctl_destroy(struct store_ctl *c);
+/* The loop has stopped, the tiers are closed; what is queued or in flight is done with -ESHUTDOWN. More
+ * may be submitted because of that, until destroy. */
+void store_ctl_end(struct store_ctl *c);
+void store_ctl_destroy(struct store_ctl *c); /* after an end, or never used */
 
 /* `urgent` goes before the others (somebody waits in fsync). The job is the controller's until
  * prepare refuses it or done. Any thread. */

@@ -165,6 +165,7 @@ void prig_close(struct prefetch_rig *p)
     for (size_t i = 0; i < TIERS_MAX; i++)
         if (p->tiers[i])
             tier_close(p->tiers[i]);
+    prefetch_ctl_end(p->ctl);
     prefetch_ctl_destroy(p->ctl);
     mailbox_destroy(p->mailbox);
     loop_destroy(p->loop);

@@ -44,6 +44,15 @@ static void setup_slow(void)
                     "\"action\":\"delay\",\"delay\":\"1s\"}]}]");
 }
 
+/* A tier whose loads hang. */
+static void setup_hung(void)
+{
+    vfsrig_init(&r, "[{\"type\":\"fault\",\"inner\":{\"type\":\"fs\",\"base_path\":\"@DIR@\"},"
+                    "\"rules\":[{\"op\":\"load\",\"action\":\"never\"}]}]");
+    r.cfg.load_timeout = 20 * NSEC_PER_SEC;
+    r.cfg.drain_timeout = 50 * MSEC;
+}
+
 /* The staging is charged, or a tmpfs of its own (in a mount namespace of this test). */
 static void setup_staging(bool own_mount)
 {
@@ -470,11 +479,49 @@ START_TEST(a_quota_that_evicts_is_waited_for)
 }
 END_TEST
 
+/* --- the end --- */
+
+static size_t loads(void)
+{
+    struct prefetch_status s;
+
+    prefetch_ctl_status(r.fs->prefetch_ctl, &s);
+    return s.load;
+}
+
+/* Its store waits for the load of the key, which ends with the mount. */
+START_TEST(landed_over_a_load_that_hangs)
+{
+    uint64_t deadline = clock_deadline(20 * NSEC_PER_SEC);
+
+    vfsrig_start(&r);
+    ck_assert_int_eq(vfsrig_mkdir(&r, "d"), 0);
+    ck_assert_int_eq(vfsrig_put(&r, "d/a", 1000, 1), 0);
+    ck_assert_int_eq(vfsrig_put(&r, "d/b", 1000, 2), 0);
+    vfsrig_wait_stored(&r);
+    ck_assert_int_eq(vfsrig_evict(&r, "d/a"), 0);
+    ck_assert_int_eq(vfsrig_evict(&r, "d/b"), 0);
+    ck_assert_int_eq(vfs_setxattr(r.fs, vfsrig_find(&r, "d"), "user.l2fs.prefetch", "1", 1, 0), 0);
+    while (!loads()) {
+        ck_assert(clock_now() < deadline);
+        usleep(1000);
+    }
+    mailbox_call(r.fs->mailbox, NULL, NULL);
+    ck_assert_int_eq(peer_land(&r, "d/a", 3000, 3), 0);
+    mailbox_call(r.fs->mailbox, NULL, NULL); /* its store has asked for its turn */
+    vfsrig_stop(&r);
+    vfsrig_start(&r);
+    ck_assert_int_eq(vfsrig_check(&r, "d/a", 3000, 3), 0);
+    vfsrig_wait_stored(&r);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("landed");
     TCase *discarded = tcase_create("discarded"), *kept = tcase_create("kept");
     TCase *small = tcase_create("small"), *slow = tcase_create("slow");
+    TCase *hung = tcase_create("hung");
     const TTest *const tests[] = {room_is_waited_for,
                                   read_ones_make_room,
                                   who_asks_no_more_is_passed,
@@ -498,6 +545,9 @@ int main(void)
     tcase_add_test(small, a_full_tier_keeps_what_is_unread);
     tcase_add_test(small, announced_while_its_tier_evicts_it);
     tcase_add_test(small, a_quota_that_evicts_is_waited_for);
+    tcase_add_checked_fixture(hung, setup_hung, teardown);
+    tcase_add_test(hung, landed_over_a_load_that_hangs);
+    suite_add_tcase(s, hung);
     suite_add_tcase(s, small);
     suite_add_tcase(s, slow);
     suite_add_tcase(s, discarded);

@@ -181,6 +181,7 @@ static void rig_close(void)
     loop_stop(t.loop);
     for (size_t i = 0; i < TIERS_MAX; i++)
         tier_close(t.tiers[i]);
+    store_ctl_end(t.ctl);
     store_ctl_destroy(t.ctl);
     mailbox_destroy(t.mailbox);
     loop_destroy(t.loop);
