@@ -410,9 +410,10 @@ static int pd_open(const struct adapter_env *env, const void *config, struct ada
 
     if (!pd)
         return -ENOMEM;
-    pd->base = (struct adapter){.ops = &pd_adapter, .flags = L2_DISCARDS};
     pd->env = *env;
     pd->cfg = config;
+    pd->base = (struct adapter){.ops = &pd_adapter,
+                                .flags = L2_DISCARDS | (pd->cfg->role == PD_SENDER ? L2_SENDS : 0)};
     err = start(pd);
     if (err) {
         destroy_role(pd);

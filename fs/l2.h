@@ -103,6 +103,7 @@ typedef bool l2_list_fn(void *arg, const struct l2_entry *entry);
 enum l2_flags {
     L2_PERSISTENT = 1 << 0, /* keeps objects over a remount */
     L2_DISCARDS = 1 << 1,   /* a successful store does not mean that the bytes can be had back */
+    L2_SENDS = 1 << 2,      /* but that a peer has them */
 };
 
 enum l2_attr_mask {

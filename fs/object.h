@@ -113,6 +113,7 @@ struct object {
     uint32_t want_gen;     /* grows when there is something new to store */
     uint32_t storing;      /* bit per tier */
     uint32_t failed;       /* bit per tier: last store failed */
+    uint32_t sent;         /* bit per tier that sends: it took the bytes under every name stored */
     uint64_t promised;     /* L1 bytes expected of this first writer */
     uint64_t charged;      /* bytes charged to a staging without its own mount ... */
     uint64_t prev_charged; /* ... and for prev_id */

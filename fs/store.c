@@ -261,6 +261,7 @@ void store_forget_tier_locked(struct object *o, size_t slot)
     uint32_t others = ~(1u << slot);
 
     o->failed &= others;
+    o->sent &= others;
     if (!o->store)
         return;
     o->store->have &= others;

@@ -219,15 +219,16 @@ static bool is_enough(const struct l2fs *fs, uint32_t have)
     return keeping ? have & keeping : have;
 }
 
-/* inode.tiers is what tiers hold under every name that is stored. */
+/* inode.tiers is what tiers hold under every name that is stored, object.sent what they sent. */
 static void hold_locked(struct l2fs *fs, struct inode *inode, const struct dentry *d, uint32_t have)
 {
     const struct dentry *other = inode->names;
-    uint32_t keeping = fs->tiers.keeping;
+    struct object *o = inode->object;
 
-    while (other && (other == d || other->gen != inode->object->want_gen))
+    while (other && (other == d || other->gen != o->want_gen))
         other = other->alias;
-    inode->tiers = other ? inode->tiers & have & keeping : have & keeping;
+    inode->tiers = have & fs->tiers.keeping & (other ? inode->tiers : UINT32_MAX);
+    o->sent = have & fs->tiers.pushing & (other ? o->sent : UINT32_MAX);
 }
 
 static void tell_lost_locked(struct l2fs *fs, const struct store_work *work)
@@ -446,6 +447,7 @@ static void arrived_late_locked(struct l2fs *fs, struct parcel *p)
         ns_path(d, key) < 0 || strcmp(key, p->key) != 0)
         return;
     inode->tiers |= p->base.arrived & fs->tiers.keeping;
+    o->sent |= p->base.arrived & fs->tiers.pushing;
     o->failed &= ~p->base.arrived;
     if (object_clean_locked(inode))
         file_record_locked(fs, o, RECORD_PUBLISHED);

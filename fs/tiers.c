@@ -75,6 +75,7 @@ static void move_locked(struct tiers *t, size_t slot, enum tier_state state)
     t->slot[slot].state = state;
     set_bit(&t->files, slot, present && tier_has_files(tier));
     set_bit(&t->sending, slot, present && tier_sends(tier));
+    set_bit(&t->pushing, slot, present && tier_flags(tier) & L2_SENDS);
     set_bit(&t->keeping, slot, present && !(tier_flags(tier) & L2_DISCARDS));
     set_bit(&t->active, slot, active);
     set_bit(&t->present, slot, present);

@@ -50,6 +50,7 @@ struct tiers {
     _Atomic uint32_t keeping; /* present, and without L2_DISCARDS */
     _Atomic uint32_t files;   /* present, and with files of their own (state `disk`) */
     _Atomic uint32_t sending; /* present, and what they store goes to a peer */
+    _Atomic uint32_t pushing; /* present, and with L2_SENDS: not a receiver */
     struct metrics *metrics;  /* of the first tiers_open; what a tier left there goes with it */
     pthread_mutex_t mutex;
     pthread_cond_t released;          /* a hold ended */

@@ -66,6 +66,7 @@ static int put_store(const struct l2fs *fs, const struct inode *inode, struct te
 {
     uint32_t stored = inode->tiers, storing = tiers_storing(fs, inode);
     uint32_t failed = inode->object ? inode->object->failed : 0;
+    uint32_t sent = object_clean_locked(inode) ? inode->object->sent : 0;
 
     tiers_each(i, fs->tiers.present)
     {
@@ -73,6 +74,7 @@ static int put_store(const struct l2fs *fs, const struct inode *inode, struct te
         const char *how = stored & bit    ? "stored"
                           : failed & bit  ? "failed"
                           : storing & bit ? "storing"
+                          : sent & bit    ? "sent"
                                           : NULL;
 
         if (how)

@@ -26,7 +26,7 @@ put() {
     if [ -n "${3:-}" ]; then setfattr -n user.l2fs.last_prefill -v 1 "$P/$1"; fi
     cat "$WORK/data" >"$P/$1"
 }
-stored() { [ "$(attr "$P/$1" user.l2fs.store)" = pd=stored ] || [ -z "$(attr "$P/$1" user.l2fs.store)" ]; }
+is() { [ "$(attr "$P/$1" user.l2fs.store)" = "pd=$2" ]; }
 event() { grep -q "\"event\":\"$1\",\"key\":\"$2\"" "$P/.l2fs/history"; }
 peer_is() { [ "$(cat "$P/.l2fs/peers/127.0.0.1/state")" = "$1" ]; }
 at_rest() { [ "$(json "$D/.l2fs/adapters/pd/status" 's["buffer_used"] + s["waiting"]')" = 0 ]; }
@@ -43,6 +43,8 @@ put first one last
 wait_for 20 cmp data "$D/first"
 wait_for 20 test "$(told one)" = 1
 event request-done one || fail "no event request-done"
+wait_for 10 is first sent
+assert_eq "$(attr "$D/first" user.l2fs.store)" "" "a receiver sends nothing"
 
 say ".l2fs/peers"
 assert_eq "$(ls "$P/.l2fs/peers")" 127.0.0.1
@@ -58,14 +60,16 @@ kill -STOP "$(l2_pid "$D")"
 put a two
 put b two last
 put c three
-wait_for 10 grep -q '"in_flight": 3' "$P/.l2fs/status"
+for key in a b c; do
+    wait_for 10 is $key storing
+done
 timeout 3 rm "$P/c" || fail "removing a key waits for the network"
 timeout 5 "$ctl" -m "$P" cancel two nobody >out || fail "l2fsctl cancel: $(cat out)"
 assert_eq "$(cat out)" "two: cancelled
 nobody: cancelled"
 event request-cancelled two || fail "no event request-cancelled"
 wait_for 10 grep -q '"given_up": 2' "$P/.l2fs/status"
-assert_eq "$(attr "$P/b" user.l2fs.store)" pd=failed
+is b failed || fail "a key that was cancelled is $(attr "$P/b" user.l2fs.store)"
 kill -CONT "$(l2_pid "$D")"
 
 say "what was cancelled does not arrive, its room is free, and the next ones do"

@@ -106,6 +106,7 @@ assert_eq "$(cat "$D/first/d0/k000")" new "a key that was written again"
 say "fsync returns when the receiver has it"
 head -c 1000000 /dev/urandom >"$P/synced"
 sync "$P/synced"
+assert_eq "$(attr "$P/synced" user.l2fs.store)" pd=sent
 assert_same "$P/synced" "$D/synced"
 
 say "both are healthy, and say with whom they talk"

@@ -267,7 +267,7 @@ static int fake_open(const struct adapter_env *env, const void *config, struct a
     (void)env;
     (void)config;
     ck_assert_ptr_nonnull(f);
-    f->base = (struct adapter){.ops = &send_adapter, .flags = L2_DISCARDS};
+    f->base = (struct adapter){.ops = &send_adapter, .flags = L2_DISCARDS | L2_SENDS};
     ck_assert_int_eq(jobs_init(&f->jobs), 0);
     *out = &f->base;
     return 0;

@@ -129,14 +129,14 @@ START_TEST(another_peer_sends_again)
     begin(BOTH);
     put("key");
     fake_wait_sent(1);
-    core_wait_attr(&r, "key", OWN("store"), "mock=stored");
+    core_wait_attr(&r, "key", OWN("store"), "mock=stored,send.1=sent");
     set("key", OWN("peer"), "a");
     fake_wait_sent(2);
     ck_assert_str_eq(fake_sent_at(1), "key>a#-");
     set("key", OWN("peer"), "b");
     fake_wait_sent(3);
     ck_assert_str_eq(fake_sent_at(2), "key>b#-");
-    core_wait_attr(&r, "key", OWN("store"), "mock=stored");
+    core_wait_attr(&r, "key", OWN("store"), "mock=stored,send.1=sent");
     while (core_set(&r, "key", OWN("evict"), "1")) /* the end of the store may hold it */
         usleep(1000);
     set("key", OWN("peer"), "c"); /* it is loaded for that */
@@ -198,7 +198,7 @@ START_TEST(what_a_moved_directory_has_is_sent)
     put("d/a");
     put("d/e/b");
     fake_wait_sent(3);
-    core_wait_attr(&r, "d/evicted", OWN("store"), "mock=stored");
+    core_wait_attr(&r, "d/evicted", OWN("store"), "mock=stored,send.1=sent");
     while (core_set(&r, "d/evicted", OWN("evict"), "1"))
         usleep(1000);
     ck_assert_int_eq(move_name("d", "new"), 0);
@@ -207,7 +207,7 @@ START_TEST(what_a_moved_directory_has_is_sent)
         ck_assert_msg(!strcmp(fake_sent_at(i), "new/a>-#-") ||
                           !strcmp(fake_sent_at(i), "new/e/b>-#-"),
                       "%s", fake_sent_at(i));
-    core_wait_attr(&r, "new/a", OWN("store"), "mock=stored");
+    core_wait_attr(&r, "new/a", OWN("store"), "mock=stored,send.1=sent");
     is("new/evicted", OWN("state"), "evicted");
     core_close(&r);
     ck_assert_uint_eq(fake_sent(), 5);
@@ -245,11 +245,13 @@ START_TEST(complete_when_all_are_sent)
     set("2", OWN("last_prefill"), "1");
     fake_wait_held(2);
     settle();
+    is("1", OWN("store"), "send=storing");
     ck_assert_uint_eq(fake_done(), 0);
     ck_assert_uint_eq(known(), 1);
     fake_hold(false);
     fake_wait_done(1);
     ck_assert_str_eq(fake_done_at(0), "-#r");
+    core_wait_attr(&r, "1", OWN("store"), "send=sent");
     settle();
     ck_assert_uint_eq(fake_done(), 1);
     ck_assert_uint_eq(known(), 0);
@@ -284,7 +286,7 @@ START_TEST(last_on_a_sent_key_tells_at_once)
 {
     begin(BOTH);
     put("key");
-    core_wait_attr(&r, "key", OWN("store"), "mock=stored");
+    core_wait_attr(&r, "key", OWN("store"), "mock=stored,send.1=sent");
     fake_wait_sent(1);
     settle();
     set("key", OWN("req_id"), "r");
@@ -300,7 +302,7 @@ START_TEST(last_on_a_sent_key_tells_at_once)
     fake_wait_done(3);
     put("later"); /* of the same request, without another last_prefill: nobody is told */
     set("later", OWN("req_id"), "r");
-    core_wait_attr(&r, "later", OWN("store"), "mock=stored");
+    core_wait_attr(&r, "later", OWN("store"), "mock=stored,send.1=sent");
     core_close(&r);
     ck_assert_uint_eq(fake_done(), 3);
 }
