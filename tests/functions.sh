@@ -59,8 +59,9 @@ l2_fds() {
 # file, and its number to others. Neither ps nor pgrep is used here: both hang when any process of the machine is stuck.)
 l2_daemons() {
     for l2_lock in /run/l2fs/*.lock /dev/shm/l2fs-*/*.lock; do
-        if [ -f "$l2_lock" ] && read -r l2_id _ l2_serves <"$l2_lock" && [ "$l2_serves" = "$1" ]; then
-            find "/proc/$l2_id/fd" -lname "$l2_lock" -printf "$l2_id\n" 2>/dev/null || true
+        if [ -f "$l2_lock" ] && read -r l2_id _ l2_serves <"$l2_lock" && [ "$l2_serves" = "$1" ] &&
+            find "/proc/$l2_id/fd" -printf '%l\n' 2>/dev/null | grep -qxF "$l2_lock"; then
+            echo "$l2_id"
         fi
     done | sort -u
 }
