@@ -53,18 +53,18 @@ static void setup_hung(void)
     r.cfg.drain_timeout = 50 * MSEC;
 }
 
-/* The staging is charged, or a tmpfs of its own (in a mount namespace of this test). */
-static void setup_staging(bool own_mount)
+/* A tmpfs for staging, in a mount namespace of this test. False: not allowed to. */
+static bool use_own_mount(void)
 {
     char template[] = "/tmp/l2fs-test-XXXXXX";
 
-    if (!own_mount)
-        return;
-    ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
+    if (geteuid() || unshare(CLONE_NEWNS))
+        return false;
     ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
     ck_assert_ptr_nonnull(mkdtemp(template));
     free(r.cfg.staging);
     r.cfg.staging = strdup(template);
+    return true;
 }
 
 static void teardown(void)
@@ -151,9 +151,8 @@ START_TEST(each_byte_counts_once)
     struct arrivals *a;
     uint64_t ids[2];
 
-    if (_i && geteuid())
+    if (_i && !use_own_mount())
         return;
-    setup_staging(_i);
     vfsrig_start(&r);
     ck_assert(staging_has_mount(r.fs->staging) == (_i == 1));
     a = peer_of(&r);
@@ -180,9 +179,8 @@ START_TEST(small_ones_take_pages)
     struct arrivals *a;
     unsigned n = 0;
 
-    if (geteuid())
+    if (!use_own_mount())
         return;
-    setup_staging(true);
     vfsrig_start(&r);
     a = peer_of(&r);
     while (peer_reserve(&r, "small", 10, n) == 0)
