@@ -161,6 +161,8 @@ static int open_absent_locked(struct l2fs *fs, struct handle *h, struct waiter *
     if (h->write || !direct)
         return load_locked(fs, inode, w);
     err = load_locked(fs, inode, NULL);
+    if (err == -EAGAIN && !(h->flags & O_NONBLOCK))
+        return load_locked(fs, inode, w); /* there is no room yet */
     if (err != -EINPROGRESS)
         return err;
     h->mode = HANDLE_DIRECT;

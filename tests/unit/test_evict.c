@@ -356,6 +356,26 @@ START_TEST(promised_room_is_waited_for)
 }
 END_TEST
 
+/* With open=stream as well: where there is no room yet, a blocking open waits, and one with O_NONBLOCK says so. */
+START_TEST(streamed_open_waits_for_room)
+{
+    struct handle *h;
+
+    start(EVICT_LRU, 1, 0.2);
+    r.cfg.open = OPEN_STREAM;
+    put("a", 40);
+    vfsrig_wait_stored(&r);
+    ck_assert_int_eq(vfsrig_evict(&r, "a"), 0);
+    put("b", 40);
+    vfsrig_wait_stored(&r);
+    ck_assert_int_eq(vfsrig_open(&r, "b", O_RDONLY, &h), 0);
+    ck_assert_int_eq(vfsrig_open(&r, "a", O_RDONLY | O_NONBLOCK, &(struct handle *){0}), -EAGAIN);
+    vfsrig_close(&r, h);
+    ck_assert_int_eq(vfsrig_open(&r, "a", O_RDONLY, &h), 0);
+    vfsrig_close(&r, h);
+}
+END_TEST
+
 /* --- live settings --- */
 
 START_TEST(settings_take_effect)
@@ -561,6 +581,7 @@ int main(void)
     tcase_add_test(one, all_pinned_is_enospc_after_space_wait);
     tcase_add_test(one, create_waits_for_stores);
     tcase_add_test(one, promised_room_is_waited_for);
+    tcase_add_test(one, streamed_open_waits_for_room);
     tcase_add_test(one, settings_take_effect);
     tcase_add_test(one, settings_are_checked);
     tcase_add_test(one, events_say_why);
