@@ -7,7 +7,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "checksum.h"
@@ -257,58 +256,22 @@ static int reader_row(struct disk *d)
 
 /* --- streamed opens --- */
 
-struct streamed {
-    struct stage stage;
-    char *tiers[SIDES];
-};
-
-/* The mount streams: open and read all of it. The other waits: the open is the load. */
-static int pass_stream(struct bench *b, struct side *s, struct row *row, int round, double *seconds)
-{
-    struct streamed *d = row->arg;
-    struct row inner = {.arg = &d->stage};
-
-    d->stage.crew.item = s == &b->sides[SIDE_MOUNT] ? verb_read.item : load_item;
-    if (stage_chill(&d->stage, s, d->tiers[s - b->sides]))
-        return -1;
-    return stage_pass(b, s, &inner, round, seconds);
-}
-
-static int stream_row(struct report *r, struct streamed *d)
+static int stream_row(struct report *r)
 {
     uint64_t size = r->quick ? 16 * MIB : GIB;
     const struct subject subject = {
         .section = 'c',
         .name = "stream",
         .what = "open+read of a key that is only in the tier, -o open=stream",
-        .other = "the open alone, which loads it, -o open=wait",
+        .other = "its load alone, of which poll tells the end",
         .size = size,
-        .streams = 1,
-        .work = (double)size};
-    int rc = stage_init(&d->stage, &verb_read, size, 1, 1);
+        .streams = 1};
+    int rc = report_open(r, "stream", 3 * size, "open=stream", "tmpfs");
 
-    for (int i = 0; i < SIDES && !rc; i++)
-        rc = stage_fill(&d->stage, &r->b.sides[i]);
-    rc = rc ? rc : report_row(r, &subject, pass_stream, d);
-    stage_fini(&d->stage);
-    return rc;
-}
-
-static int stream_mounts(struct report *r)
-{
-    uint64_t l1 = r->quick ? 64 * MIB : 3 * GIB / 2;
-    struct streamed d = {
-        .tiers = {report_path(r, "disk/stream-l2"), report_path(r, "disk/wait-l2")}};
-    const char *wait = d.tiers[SIDE_TMPFS];
-    int rc = !wait || mkdir(wait, 0755) ? bench_error("cannot make disk/wait-l2") : 0;
-
-    rc = rc ? rc : report_mount(r, wait, "wait", l1, "open=wait");
-    rc = rc ? rc : report_open(r, "stream", l1, "open=stream", "wait");
-    rc = rc ? rc : stream_row(r, &d);
-    rc = report_close(r, "stream") ? -1 : rc;
-    free(d.tiers[SIDE_MOUNT]);
-    free(d.tiers[SIDE_TMPFS]);
-    return report_unmount(r, "wait") ? -1 : rc;
+    r->b.size = size;
+    rc = rc ? rc : report_taken(r, &subject, bench_stream(&r->b));
+    r->b.size = 0;
+    return report_close(r, "stream") ? -1 : rc;
 }
 
 /* --- all of it --- */
@@ -345,5 +308,5 @@ int report_disk(struct report *r)
     else
         rc = fio_rows(r, &d);
     free(d.tier);
-    return rc ? rc : stream_mounts(r);
+    return rc ? rc : stream_row(r);
 }

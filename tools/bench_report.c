@@ -96,6 +96,14 @@ static void keep(struct report *r, const struct subject *s)
     json_array_clear(r->b.rows);
 }
 
+int report_taken(struct report *r, const struct subject *s, int rc)
+{
+    if (rc)
+        return bench_stop ? -1 : report_not_measured(r, s, bench_last_error());
+    keep(r, s);
+    return 0;
+}
+
 int report_row(struct report *r, const struct subject *s, bench_pass *pass, void *arg)
 {
     struct row row;
@@ -107,10 +115,7 @@ int report_row(struct report *r, const struct subject *s, bench_pass *pass, void
     if (!rc)
         rc = row_measure(&r->b, &row, pass);
     row_fini(&row);
-    if (rc)
-        return bench_stop ? -1 : report_not_measured(r, s, bench_last_error());
-    keep(r, s);
-    return 0;
+    return report_taken(r, s, rc);
 }
 
 void report_fact(struct report *r, const char *what, double value, const char *unit)

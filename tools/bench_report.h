@@ -40,6 +40,8 @@ struct subject {
 int bench_report(struct report *r, const char *out_dir);
 /* Takes r->b.rounds pairs. */
 int report_row(struct report *r, const struct subject *s, bench_pass *pass, void *arg);
+/* Of a row that row_measure took with `rc`. */
+int report_taken(struct report *r, const struct subject *s, int rc);
 int report_not_measured(struct report *r, const struct subject *s, const char *why);
 /* A figure that has no peer. */
 void report_fact(struct report *r, const char *what, double value, const char *unit);
