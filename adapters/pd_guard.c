@@ -2,8 +2,8 @@
  * message.
  *
  * ZMQ's thread may close a descriptor at any time, and its number be used again, so it is duplicated
- * for each use and told by its inode. One look that finds too many may mean that the loop was busy and messages wait; a second one, with
- * nothing delivered in between, does not.
+ * for each use and told by its inode. One look that finds too many may mean that the loop was busy and
+ * messages wait; a second one soon after, with nothing delivered in between, does not.
  */
 #include "pd_guard.h"
 
@@ -18,14 +18,16 @@
 
 #include "clock.h"
 
-#define TICK (250 * NSEC_PER_MSEC)
+#define TICK (100 * NSEC_PER_MSEC)
+#define SECOND_LOOK (30 * NSEC_PER_MSEC)
 
 struct pd_guard_conn {
     ino_t inode; /* 0: no connection */
     char address[INET6_ADDRSTRLEN];
     bool delivered;
     bool suspect;
-    uint64_t base; /* bytes that had come with the last message */
+    uint64_t base; /* bytes that had come when the last message was delivered */
+    uint64_t held; /* that came since, at the last look */
 };
 
 union address {
@@ -67,38 +69,83 @@ static ino_t inode_of(int fd)
     return fstat(fd, &st) ? 0 : st.st_ino;
 }
 
-static void look(struct pd_guard *g, struct pd_guard_conn *c, int fd)
+static void shut(struct pd_guard *g, int fd)
 {
-    uint64_t bytes = bytes_read(fd);
-    bool over = !c->delivered && bytes > c->base && bytes - c->base > PD_GUARD_BYTES;
+    shutdown(fd, SHUT_RDWR);
+    (*g->shut)++;
+}
 
-    if (over && c->suspect) {
-        shutdown(fd, SHUT_RDWR);
-        (*g->shut)++;
+/* -1: the connection is gone. */
+static int open_conn(struct pd_guard *g, int number)
+{
+    struct pd_guard_conn *c = find(g, number);
+    int fd = c ? fcntl(number, F_DUPFD_CLOEXEC, 0) : -1;
+
+    if (fd >= 0 && inode_of(fd) == c->inode)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    if (c)
         drop(g, c);
-        return;
+    return -1;
+}
+
+static uint64_t look(struct pd_guard *g)
+{
+    uint64_t all = 0;
+
+    for (size_t i = 0; i < g->cap; i++) {
+        AUTO_CLOSE int fd = open_conn(g, (int)i);
+        uint64_t bytes = fd < 0 ? 0 : bytes_read(fd);
+
+        if (fd < 0)
+            continue;
+        g->conns[i].held = bytes - MIN(bytes, g->conns[i].base);
+        all += g->conns[i].held;
     }
-    if (c->delivered)
-        c->base = bytes;
-    c->delivered = false;
-    c->suspect = over;
+    return all;
+}
+
+static void shut_conn(struct pd_guard *g, int number)
+{
+    AUTO_CLOSE int fd = open_conn(g, number);
+
+    if (fd < 0)
+        return;
+    shut(g, fd);
+    drop(g, find(g, number));
+}
+
+/* Whether any is to be looked at again soon. */
+static bool judge(struct pd_guard *g, uint64_t most)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < g->cap; i++) {
+        struct pd_guard_conn *c = find(g, (int)i);
+        bool over = c && !c->delivered && c->held > most;
+
+        if (!c)
+            continue;
+        if (over && c->suspect) {
+            shut_conn(g, (int)i);
+            continue;
+        }
+        c->suspect = over;
+        c->delivered = false;
+        any |= over;
+    }
+    return any;
 }
 
 static void tick(struct loop_timer *t)
 {
     struct pd_guard *g = container_of(t, struct pd_guard, tick);
+    bool full = look(g) > PD_GUARD_ALL;
+    bool soon = g->n && judge(g, full ? MIN(PD_GUARD_ALL / g->n, PD_GUARD_BYTES) : PD_GUARD_BYTES);
 
-    for (size_t i = 0; i < g->cap; i++) {
-        struct pd_guard_conn *c = find(g, (int)i);
-        AUTO_CLOSE int fd = c ? fcntl((int)i, F_DUPFD_CLOEXEC, 0) : -1;
-
-        if (c && fd >= 0 && inode_of(fd) == c->inode)
-            look(g, c, fd);
-        else if (c)
-            drop(g, c);
-    }
     if (g->n)
-        loop_timer_arm(g->loop, t, clock_deadline(TICK));
+        loop_timer_arm(g->loop, t, clock_deadline(soon ? SECOND_LOOK : TICK));
 }
 
 static uint16_t port_of(const union address *a)
@@ -159,8 +206,7 @@ void pd_guard_accepted(struct pd_guard *g, int number)
     if (fd < 0 || !is_ours(g, fd))
         return;
     if (g->n >= PD_GUARD_CONNECTIONS || reserve(g, (size_t)number)) {
-        shutdown(fd, SHUT_RDWR);
-        (*g->shut)++;
+        shut(g, fd);
         return;
     }
     c = &g->conns[number];
@@ -172,10 +218,12 @@ void pd_guard_accepted(struct pd_guard *g, int number)
 
 void pd_guard_delivered(struct pd_guard *g, int number)
 {
-    struct pd_guard_conn *c = find(g, number);
+    AUTO_CLOSE int fd = open_conn(g, number);
 
-    if (c)
-        c->delivered = true;
+    if (fd < 0)
+        return;
+    g->conns[number].delivered = true;
+    g->conns[number].base = bytes_read(fd);
 }
 
 void pd_guard_gone(struct pd_guard *g, int number, char address[64])

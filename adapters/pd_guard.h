@@ -1,10 +1,10 @@
 /* pd_guard.h - bounds what the connections of one port may cost. Level 2. Loop thread only.
  *
  * ZMQ bounds a frame and the messages that wait, not the frames of a message that never ends, and not
- * the connections. So a connection that brings PD_GUARD_BYTES without a whole message is shut, and so
- *
- * are those beyond PD_GUARD_CONNECTIONS. Connections are named by the descriptors' numbers that ZMQ's
- * monitor gives.
+ * the connections. So a connection that brings PD_GUARD_BYTES without a whole message is shut; where all
+ * together hold PD_GUARD_ALL of those, each that has more than its equal share of it; and so are those
+ * beyond PD_GUARD_CONNECTIONS. It takes up to 0.13 s, in which a fast peer brings more. Connections are
+ * named by the descriptors' numbers that ZMQ's monitor gives.
  */
 #ifndef L2FS_PD_GUARD_H
 #define L2FS_PD_GUARD_H
@@ -13,6 +13,7 @@
 
 #define PD_GUARD_CONNECTIONS 512
 #define PD_GUARD_BYTES (12 * MIB)
+#define PD_GUARD_ALL (128 * MIB)
 
 struct pd_guard_conn;
 

@@ -265,30 +265,62 @@ static void send_all(int fd, const void *data, size_t len)
     }
 }
 
-/* A peer that speaks ZMTP and never comes to the end of its message. */
-START_TEST(endless_message_ends_its_connection)
+/* A peer that speaks ZMTP. */
+static int zmtp_connect(void)
 {
     static const char greeting[64] = "\xff\0\0\0\0\0\0\0\0\x7f\3\0NULL";
     static const char hello[] = "\4\x1c\5READY\xbSocket-Type\0\0\0\6DEALER";
     char theirs[64 + 43]; /* greeting and READY */
-    static char frame[9 + 65536] = "\3\0\0\0\0\0\1\0\0";
     int fd = try_connect(echo.port);
     struct timeval patience = {.tv_sec = PATIENCE};
-    uint64_t sent = 0;
 
     ck_assert_int_ge(fd, 0);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     send_all(fd, greeting, sizeof greeting);
     send_all(fd, hello, sizeof hello - 1);
     ck_assert_int_eq(recv(fd, theirs, sizeof theirs, MSG_WAITALL), sizeof theirs);
+    return fd;
+}
+
+/* It never comes to the end of its message. */
+START_TEST(endless_message_ends_its_connection)
+{
+    static char frame[9 + 65536] = "\3\0\0\0\0\0\1\0\0";
+    int fd = zmtp_connect();
+    uint64_t sent = 0;
+
     while (send(fd, frame, sizeof frame, MSG_NOSIGNAL) == sizeof frame)
         sent += sizeof frame;
     ck_assert_int_ne(errno, EAGAIN);
-    ck_assert_uint_gt(sent, 16 * MIB);
+    ck_assert_uint_gt(sent, PD_GUARD_BYTES);
     close(fd);
     ck_assert_uint_eq(counts_of(server_ctl).excess, 1);
     assert_answered(echo.port);
     ck_assert_uint_eq(now(&seen.requests), 1);
+}
+END_TEST
+
+/* None of them is too much, all of them are; who has little stays. */
+START_TEST(halves_of_messages_are_not_without_number)
+{
+    enum { HALF = 8 * MIB, MANY = PD_GUARD_ALL / HALF + 2 };
+    static char message[3 + 9 + HALF - 1] =
+        "\0\1x\2\0\0\0\0\0\x80\0\0"; /* and a whole one before */
+    int fds[MANY];
+
+    ck_assert_int_eq(client_start("127.0.0.1", echo.port), 0);
+    wait_for(&seen.ups, 1);
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = zmtp_connect();
+        send_all(fds[i], message, sizeof message);
+    }
+    wait_for(&seen.requests, MANY);
+    wait_count(server_ctl, COUNTED(excess), 3);
+    ck_assert_int_eq(client_send("still there"), 0);
+    wait_for(&seen.replies, 1);
+    ck_assert_uint_eq(now(&seen.downs), 0);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
 }
 END_TEST
 
@@ -513,6 +545,7 @@ int main(void)
     tcase_add_test(tc, far_too_long_ends_the_connection);
     tcase_add_test(tc, strangers_only_count);
     tcase_add_test(tc, endless_message_ends_its_connection);
+    tcase_add_test(tc, halves_of_messages_are_not_without_number);
     tcase_add_test(tc, connections_are_not_without_number);
     tcase_add_test(tc, a_port_in_use_is_said);
     tcase_add_test(tc, client_gets_its_answers);
