@@ -380,14 +380,16 @@ static void take_object(struct fault_job *t, size_t k, struct l2_object *o, int 
 {
     size_t i = t->index[k];
     enum fault_action action = t->verdicts[i].action;
+    struct l2_landed landed = {0};
 
     if (!error && (action == FAULT_CORRUPT || action == FAULT_SHORT))
         error = spoil_object(t->fault, o, action == FAULT_SHORT);
     t->job.errors[i] = error;
-    if (!error)
+    if (!error) {
         t->job.objects[i] = *o;
-    else
-        jobs_landed(&t->fault->jobs, &t->job, i, &(struct l2_landed){0});
+        landed = (struct l2_landed){o->staging_id, o->size, o->size};
+    }
+    jobs_landed(&t->fault->jobs, &t->job, i, &landed); /* it may be long until it is handed out */
 }
 
 static int take_load(struct fault_job *t)

@@ -122,7 +122,8 @@ static bool streams_locked(struct l2fs *fs, struct handle *h, uint64_t end)
 }
 
 /* A direct handle was opened while the key was loading: 0 when it may be read up to `end`. Who read
- * bytes of a file that then failed gets no others, nor its end. Reads wait also with O_NONBLOCK,
+ * bytes of a file that then failed gets no others, nor its end. Page caches are shared with those who
+ * read nothing of it, and outlive it: they get what is verified. Reads wait also with O_NONBLOCK,
  * which regular files ignore and tar sets; who does not want to wait has poll. */
 static int wait_landed(struct l2fs *fs, struct handle *h, uint64_t end, struct waiter *w)
 {
@@ -136,9 +137,9 @@ static int wait_landed(struct l2fs *fs, struct handle *h, uint64_t end, struct w
     if (h->given &&
         h->given != (loading ? load_landed_locked(h->inode)->staging_id : o->staging_id))
         return -EIO;
-    if (!loading || streams_locked(fs, h, end))
+    if (!loading || (!w->cached && streams_locked(fs, h, end)))
         return 0;
-    w->bytes = end;
+    w->bytes = w->cached ? UINT64_MAX : end;
     return wait_locked(fs, &o->waiters, w, fs->cfg->load_timeout, -EIO);
 }
 

@@ -91,6 +91,7 @@ static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     if (!q)
         return;
     q->file = file_of(fi);
+    q->r.p.w.cached = !fi->lock_owner; /* read(2) has one, a page fault has not */
     q->size = MIN(size, FRONT_IO_MAX);
     q->off = off;
     request_run(&q->r);

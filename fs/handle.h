@@ -15,7 +15,8 @@ struct caller {
     pid_t pid; /* thread id as FUSE tells it */
 };
 
-/* Embed it in the request; zero-initialise, set retry. */
+/* Embed it in the request; zero-initialise, set retry, and `cached` for a read on behalf of the kernel's
+ * page cache. */
 struct waiter {
     struct list link;
     struct list all_link;
@@ -31,6 +32,7 @@ struct waiter {
     uint64_t grace;  /* private: more time for each progress of the stores; 0: none */
     int error;       /* private: why it was woken */
     int phase;       /* private */
+    bool cached;
     void (*retry)(struct waiter *w);
 };
 

@@ -208,11 +208,20 @@ cp "$WORK/data" "$MNT/bad"
 sync "$MNT/held" "$MNT/bad"
 evict_all "$MNT/held" "$MNT/bad"
 cat >"$WORK/stream.py" <<'PY'
-import os, select, sys
+import mmap, os, select, sys
 key, release, data = sys.argv[1:]
 want = open(data, "rb").read()
 fd = os.open(key, os.O_RDONLY)
 got = b""
+# What a mapping shows goes through the page cache, which all who have it open share: only what is verified.
+mapped, tell = os.pipe()
+child = os.fork()
+if child == 0:
+    with mmap.mmap(fd, len(want), flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as m:
+        os.write(tell, b"x")
+        right = m[0] == want[0]
+    os._exit(not right or os.getxattr(key, "user.l2fs.state") != b"resident")
+os.read(mapped, 1)
 while len(got) < 1 << 20:
     got += os.read(fd, (1 << 20) - len(got))
 assert os.getxattr(key, "user.l2fs.state") == b"loading"
@@ -226,6 +235,7 @@ while piece := os.read(fd, 1 << 20):
     got += piece
 assert got == want
 assert os.getxattr(key, "user.l2fs.state") == b"resident"
+assert os.waitpid(child, 0)[1] == 0, "a mapping showed what was not verified"
 PY
 timeout 60 python3 "$WORK/stream.py" "$MNT/held" "$HOLD" "$WORK/data" || fail "a loading key is not streamed"
 cmp "$WORK/data" "$MNT/held" || fail "what was streamed is not what stays"

@@ -71,15 +71,19 @@ static ssize_t call(struct read *q)
     return n > 0 && direct ? direct_copy(got, direct, (size_t)n) : n;
 }
 
-/* Begins a read that must wait. */
-static void waits(struct read *q, struct handle *h, uint64_t off, size_t len)
+static void begins(struct read *q, struct handle *h, uint64_t off, size_t len)
 {
-    memset(q, 0, sizeof(*q));
     q->w.retry = on_retry;
     sem_init(&q->back, 0, 0);
     q->h = h;
     q->off = (off_t)off;
     q->len = len;
+}
+
+static void waits(struct read *q, struct handle *h, uint64_t off, size_t len)
+{
+    memset(q, 0, sizeof(*q));
+    begins(q, h, off, len);
     ck_assert_int_eq(call(q), -EINPROGRESS);
 }
 
@@ -194,6 +198,26 @@ START_TEST(without_stream_all_is_waited_for)
     waits(&q, h, 0, 1);
     fake_land(0, FAKE_SIZE);
     mailbox_call(r.fs->mailbox, NULL, NULL);
+    ck_assert_int_ne(sem_trywait(&q.back), 0);
+    fake_end(0, 0);
+    ck_assert_int_eq(ends(&q), 1);
+    vfsrig_close(&r, h);
+}
+END_TEST
+
+START_TEST(page_caches_get_what_is_verified)
+{
+    struct handle *h;
+    struct read q = {.w = {.cached = true}};
+
+    begin(ONE, OPEN_STREAM);
+    h = opened(0);
+    fake_land(0, FAKE_SIZE / 2);
+    gives(h, 0, 1);
+    begins(&q, h, 0, 1);
+    ck_assert_int_eq(call(&q), -EINPROGRESS);
+    fake_land(0, FAKE_SIZE - 1);
+    gives(h, FAKE_SIZE / 2, 1);
     ck_assert_int_ne(sem_trywait(&q.back), 0);
     fake_end(0, 0);
     ck_assert_int_eq(ends(&q), 1);
@@ -428,6 +452,32 @@ END_TEST
     "[{\"type\":\"fault\",\"inner\":{\"type\":\"fs\",\"base_path\":\"@DIR@\"},\"rules\":[" rule    \
     "]}]"
 
+/* A tier that is late with its answer is not late with its bytes. */
+START_TEST(held_by_the_fault_adapter)
+{
+    AUTO_FREE char *release = NULL, *spec = NULL;
+    struct handle *h;
+
+    ck_assert_int_gt(asprintf(&release, "/dev/shm/l2fs-hold-%d", (int)getpid()), 0);
+    ck_assert_int_gt(asprintf(&spec,
+                              "[{\"type\":\"fault\",\"inner\":{\"type\":\"fs\",\"base_path\":"
+                              "\"@DIR@\"},\"release\":\"%s\",\"rules\":"
+                              "[{\"op\":\"load\",\"action\":\"never\"}]}]",
+                              release),
+                     0);
+    unlink(release);
+    begin(spec, OPEN_STREAM);
+    put_cold(7 * MIB);
+    ck_assert_int_eq(vfsrig_open(&r, "f", O_RDONLY, &h), 0);
+    gives(h, 0, MIB);
+    ck_assert_int_eq(vfsrig_state(&r, "f"), STATE_LOADING);
+    close(open(release, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    gives(h, 0, 7 * MIB);
+    vfsrig_close(&r, h);
+    unlink(release);
+}
+END_TEST
+
 /* Half of it came, or a byte is wrong. */
 START_TEST(spoilt_on_the_way)
 {
@@ -458,7 +508,7 @@ int main(void)
 
     add(s, "well",
         TESTS(bytes_as_they_land, the_end_stands_for_the_checksum, residents_are_not_streamed,
-              without_stream_all_is_waited_for),
+              without_stream_all_is_waited_for, page_caches_get_what_is_verified),
         1);
     add(s, "fail",
         TESTS(corrupt_is_never_read_to_the_end, nothing_ever_lands, a_tier_that_begins_anew,
@@ -468,5 +518,6 @@ int main(void)
     add(s, "real", TESTS(from_the_fs_adapter), 5);
     add(s, "spoilt", TESTS(spoilt_on_disk), 3);
     add(s, "fault", TESTS(spoilt_on_the_way), 2);
+    add(s, "held", TESTS(held_by_the_fault_adapter), 1);
     return suite_run(s);
 }
