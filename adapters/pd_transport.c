@@ -1,7 +1,8 @@
 /* pd_transport.c - what UCX is told: which transports, and which network devices.
  *
- * UCX listens on every device that it may use. So a receiver that is to be reached at one address
- * only takes the device of that address.
+ * UCX listens on every device that it may use, and over tcp it does not ask whether one leads to the peer. So
+ * a receiver that is to be reached at one address only takes the device of that address, and a sender
+ * those that the kernel sends by to its receivers.
  *
  * Any thread.
  */
@@ -10,6 +11,8 @@
 #include <ifaddrs.h>
 #include <netdb.h>
 #include <netinet/in.h>
+
+#include "log.h"
 
 static bool same_address(const struct sockaddr *a, const struct sockaddr *b)
 {
@@ -31,6 +34,60 @@ static const char *device_of(const struct addrinfo *wanted, const struct ifaddrs
                 return i->ifa_name;
     }
     return NULL;
+}
+
+/* The address that packets to `to` have; false: no way leads there. */
+static bool source_of(const struct addrinfo *to, struct sockaddr_storage *out)
+{
+    AUTO_CLOSE int fd = socket(to->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    socklen_t len = sizeof(*out);
+
+    return fd >= 0 && !connect(fd, to->ai_addr, to->ai_addrlen) &&
+           !getsockname(fd, (struct sockaddr *)out, &len);
+}
+
+static void add_name(const char *name, struct text *out)
+{
+    size_t len = strlen(name);
+
+    for (const char *at = out->data; at && *at; at += strcspn(at, ",")) {
+        at += *at == ',';
+        if (strcspn(at, ",") == len && !strncmp(at, name, len))
+            return;
+    }
+    text_printf(out, "%s%s", out->len ? "," : "", name);
+}
+
+static bool add_route(const char *host, const struct ifaddrs *all, struct text *out)
+{
+    const struct addrinfo hints = {.ai_family = strchr(host, ':') ? AF_INET6 : AF_INET,
+                                   .ai_socktype = SOCK_DGRAM};
+    struct sockaddr_storage from;
+    struct addrinfo *to, source = {.ai_addr = (struct sockaddr *)&from};
+    const char *name;
+
+    if (getaddrinfo(host, "9", &hints, &to))
+        return false;
+    name = source_of(to, &from) ? device_of(&source, all) : NULL;
+    freeaddrinfo(to);
+    if (name)
+        add_name(name, out);
+    return name;
+}
+
+int pd_transport_routes(const struct pd_config *c, struct text *out)
+{
+    struct ifaddrs *all;
+    bool known = true;
+
+    if (getifaddrs(&all))
+        return 0;
+    for (size_t i = 0; known && i < pd_config_targets(c); i++)
+        known = add_route(pd_config_target(c, i).host, all, out);
+    freeifaddrs(all);
+    if (!known)
+        text_fini(out);
+    return out->failed ? -ENOMEM : 0;
 }
 
 int pd_transport_device(const char *host, struct text *out)
@@ -59,14 +116,30 @@ static void add_cuda(struct text *tls)
         text_puts(tls, ",cuda_copy");
 }
 
+static bool may_choose_devices(const struct pd_config *c, const struct text *tls)
+{
+    return c->transport != PD_MOCK_MEMORY && tls->len && !strcmp(tls->data, "tcp") &&
+           !getenv("UCX_NET_DEVICES");
+}
+
+static int choose_devices(const struct pd_config *c, struct text *out)
+{
+    int err = c->role == PD_RECEIVER ? pd_transport_device(c->peer_host, out)
+                                     : pd_transport_routes(c, out);
+
+    if (!err)
+        log_debug("pd: data goes by %s", out->len ? out->data : "any network device");
+    return err;
+}
+
 static int choose(const struct pd_config *c, struct text *tls, struct text *devices)
 {
     int err = pd_config_tls(c, tls);
 
     if (!err && c->ucx_devices)
         text_puts(devices, c->ucx_devices);
-    else if (!err && c->role == PD_RECEIVER && tls->len && !strcmp(tls->data, "tcp"))
-        err = pd_transport_device(c->peer_host, devices);
+    else if (!err && may_choose_devices(c, tls))
+        err = choose_devices(c, devices);
     if (c->buffer_device == PD_CUDA)
         add_cuda(tls);
     return tls->failed || devices->failed ? -ENOMEM : err;

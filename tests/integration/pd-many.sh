@@ -28,6 +28,13 @@ net_up() {
         ip -n "$net-$host" addr add "$(address $host)/24" dev eth0
         ip -n "$net-$host" link set eth0 up
         ip -n "$net-$host" link set lo up
+        case $host in p*) # a network that leads to no receiver
+            ip -n "$net-$host" link add dead0 type veth peer name dead1
+            ip -n "$net-$host" addr add "10.215.0.1/24" dev dead0
+            ip -n "$net-$host" link set dead0 up
+            ip -n "$net-$host" link set dead1 up
+            ;;
+        esac
     done
 }
 net_down() { for host in p1 p2 d1 d2 sw; do ip netns del "$net-$host" 2>/dev/null; done; }

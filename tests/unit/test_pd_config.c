@@ -512,6 +512,26 @@ START_TEST(one_address_is_one_device)
 }
 END_TEST
 
+START_TEST(a_sender_takes_the_ways_to_its_receivers)
+{
+    static const char *const more[] = {"localhost", "127.0.0.1", "fe80::1" /* of which link? */};
+    struct text devices = {0};
+
+    for (size_t i = 0; i < ARRAY_SIZE(more); i++) {
+        char members[512];
+
+        snprintf(members, sizeof(members),
+                 "\"role\": \"sender\", \"peer_host\": \"127.0.0.1\", " PORTS
+                 ", \"peers\": {\"d2\": {\"peer_host\": \"%s\", " PORTS "}}",
+                 more[i]);
+        must_parse(members);
+        ck_assert_int_eq(pd_transport_routes(&cfg, &devices), 0);
+        ck_assert_str_eq(devices.data ? devices.data : "", i < 2 ? "lo" : "");
+        text_fini(&devices);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("pd_config");
@@ -525,7 +545,8 @@ int main(void)
     suite_add(s, "factory", TESTS(eviction_and_persist_are_parsed, effective_config_is_a_spec));
     suite_add(s, "meaning",
               TESTS(refuses_too_many_ranks, one_number_is_a_list_of_one, names_of_the_channel,
-                    transports_for_ucx, one_address_is_one_device, rank_chooses_the_ports,
+                    transports_for_ucx, one_address_is_one_device,
+                    a_sender_takes_the_ways_to_its_receivers, rank_chooses_the_ports,
                     keys_find_their_receiver));
     tcase_add_loop_test(tc, refuses, 0, REFUSES);
     tcase_add_loop_test(tc, refuses_ports, 0, REFUSES_PORTS);
