@@ -188,6 +188,18 @@ const struct object *recv_rig_object(struct recv_rig *g, const char *key)
     return find(&g->objects, key);
 }
 
+size_t recv_rig_ready(struct recv_rig *g)
+{
+    LOCKED_SCOPE(&g->objects.lock);
+    return g->objects.ready;
+}
+
+size_t recv_rig_lost(struct recv_rig *g)
+{
+    LOCKED_SCOPE(&g->objects.lock);
+    return g->objects.lost;
+}
+
 void recv_rig_hold(struct recv_rig *g, bool hold)
 {
     LOCKED_SCOPE(&g->objects.lock);

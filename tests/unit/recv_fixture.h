@@ -57,6 +57,8 @@ int64_t recv_rig_status(struct recv_rig *g, const char *name);
 void recv_rig_expect(struct recv_rig *g, const char *name, int64_t value); /* soon */
 /* The object, or NULL; it stays. */
 const struct object *recv_rig_object(struct recv_rig *g, const char *key);
+size_t recv_rig_ready(struct recv_rig *g);         /* requests that are, so far */
+size_t recv_rig_lost(struct recv_rig *g);          /* and that will not be */
 void recv_rig_hold(struct recv_rig *g, bool hold); /* publishing */
 void recv_rig_wait_held(struct recv_rig *g);
 

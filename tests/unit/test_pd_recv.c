@@ -341,7 +341,7 @@ START_TEST(ready_when_every_rank_is_done)
             answer_free(a);
             m.seq = 0;
         }
-        ck_assert_uint_eq(g.objects.ready, i + 1 == ranks);
+        ck_assert_uint_eq(recv_rig_ready(&g), i + 1 == ranks);
     }
     ck_assert_str_eq(g.objects.last_ready, "req-1");
     for (size_t i = 0; i < ranks; i++)
@@ -405,14 +405,14 @@ START_TEST(a_restart_between_the_ranks)
         sender_open(&of[i], &g, "host", i);
     ck_assert_int_ne(run_of(&of[1]), run);
     ck_assert_int_eq(done_at(&of[1], run_of(&of[1])), 0);
-    ck_assert_uint_eq(g.objects.ready, 0); /* rank 0 has not said it to this run */
+    ck_assert_uint_eq(recv_rig_ready(&g), 0); /* rank 0 has not said it to this run */
     ck_assert_int_eq(done_at(&of[0], run), crashed[_i] ? 0 : ESTALE);
-    ck_assert_uint_eq(g.objects.ready, crashed[_i]);
-    ck_assert_uint_eq(g.objects.lost, !crashed[_i]);
+    ck_assert_uint_eq(recv_rig_ready(&g), crashed[_i]);
+    ck_assert_uint_eq(recv_rig_lost(&g), !crashed[_i]);
     ck_assert_int_eq(done_at(&of[0], run), crashed[_i] ? 0 : ESTALE); /* nothing more happens */
     ck_assert_int_eq(done_at(&of[0], run_of(&of[0])), 0);             /* it was sent again */
-    ck_assert_uint_eq(g.objects.ready, 1);
-    ck_assert_uint_eq(g.objects.lost, !crashed[_i]);
+    ck_assert_uint_eq(recv_rig_ready(&g), 1);
+    ck_assert_uint_eq(recv_rig_lost(&g), !crashed[_i]);
     for (size_t i = 0; i < 2; i++)
         sender_close(&of[i]);
     recv_rig_close(&g);
@@ -456,7 +456,7 @@ START_TEST(done_without_memory_is_refused)
     a = sender_ask(&s, &m);
     ck_assert_int_eq(a->m->error, 0);
     answer_free(a);
-    ck_assert_uint_eq(g.objects.ready, 1);
+    ck_assert_uint_eq(recv_rig_ready(&g), 1);
     finish();
 }
 END_TEST
@@ -480,7 +480,7 @@ START_TEST(done_of_no_request)
     a = sender_ask(&s, &m);
     ck_assert_int_eq(a->m->error, EINVAL);
     answer_free(a);
-    ck_assert_uint_eq(g.objects.ready, 0);
+    ck_assert_uint_eq(recv_rig_ready(&g), 0);
     finish();
 }
 END_TEST
