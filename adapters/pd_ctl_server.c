@@ -27,6 +27,7 @@ struct pd_server {
     /* The message being taken. */
     struct pd_envelope from; /* data[0]: came with an empty frame; then the identity */
     size_t frames;           /* taken of it */
+    uint64_t bytes;          /* in them */
     bool malformed;
 };
 
@@ -56,7 +57,7 @@ static void deliver(struct pd_server *s, zmq_msg_t *frame)
     bool oversized = zmq_msg_size(frame) > PD_MESSAGE_MAX;
 
     s->frames = 0;
-    pd_guard_delivered(&s->guard, zmq_msg_get(frame, ZMQ_SRCFD));
+    pd_guard_delivered(&s->guard, zmq_msg_get(frame, ZMQ_SRCFD), s->bytes);
     if (s->malformed)
         counts->malformed++;
     else if (oversized)
@@ -77,6 +78,7 @@ static bool take_request(struct pd_sock *sock)
         zmq_msg_close(&frame);
         return false;
     }
+    s->bytes = s->frames ? s->bytes + zmq_msg_size(&frame) : 0;
     if (s->frames == 0)
         take_identity(s, &frame);
     else if (zmq_msg_more(&frame))

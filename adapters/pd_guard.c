@@ -19,6 +19,7 @@
 #include "clock.h"
 
 #define TICK (100 * NSEC_PER_MSEC)
+#define OVERHEAD (64 * KIB) /* headers of frames, and pings */
 #define SECOND_LOOK (30 * NSEC_PER_MSEC)
 
 struct pd_guard_conn {
@@ -26,7 +27,7 @@ struct pd_guard_conn {
     char address[INET6_ADDRSTRLEN];
     bool delivered;
     bool suspect;
-    uint64_t base; /* bytes that had come when the last message was delivered */
+    uint64_t base; /* bytes up to the end of the last message that was delivered */
     uint64_t held; /* that came since, at the last look */
 };
 
@@ -216,14 +217,21 @@ void pd_guard_accepted(struct pd_guard *g, int number)
         loop_timer_arm(g->loop, &g->tick, clock_deadline(TICK));
 }
 
-void pd_guard_delivered(struct pd_guard *g, int number)
+/* What was read already of the next message counts for that. */
+void pd_guard_delivered(struct pd_guard *g, int number, uint64_t size)
 {
     AUTO_CLOSE int fd = open_conn(g, number);
+    struct pd_guard_conn *c;
+    uint64_t bytes;
 
     if (fd < 0)
         return;
-    g->conns[number].delivered = true;
-    g->conns[number].base = bytes_read(fd);
+    c = &g->conns[number];
+    c->delivered = true;
+    c->base += size;
+    bytes = bytes_read(fd);
+    if (bytes > c->base && bytes - c->base < OVERHEAD)
+        c->base = bytes;
 }
 
 void pd_guard_gone(struct pd_guard *g, int number, char address[64])

@@ -30,7 +30,8 @@ struct pd_guard {
 void pd_guard_init(struct pd_guard *g, struct loop *loop, uint16_t port, uint64_t *shut);
 void pd_guard_fini(struct pd_guard *g);
 void pd_guard_accepted(struct pd_guard *g, int number);
-void pd_guard_delivered(struct pd_guard *g, int number); /* a whole message came from it */
+/* A whole message came from it, of so many bytes in its frames. */
+void pd_guard_delivered(struct pd_guard *g, int number, uint64_t size);
 /* The connection has ended; its address, "a peer" when that is not known. */
 void pd_guard_gone(struct pd_guard *g, int number, char address[64]);
 
