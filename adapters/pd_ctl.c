@@ -134,15 +134,19 @@ bool pd_sock_writable(struct pd_sock *s)
     return !zmq_getsockopt(s->zmq, ZMQ_EVENTS, &events, &len) && (events & ZMQ_POLLOUT);
 }
 
+/* Machines that vanish are noticed by TCP, and servers notice those that ping by the time that their
+ * pings name. Pings of our own would let a peer end the process: libzmq 4.3.4 aborts when one is due on
+ * a connection that was lost while it held the peer back (RCVHWM). They would also lose the connection
+ * of a peer that stands still for seconds, or whose ZMTP has no pings. */
 int pd_sock_limits(struct pd_sock *s)
 {
     static const struct {
         int option, value;
     } ints[] = {
-        {ZMQ_SNDHWM, SEND_QUEUE},      {ZMQ_RCVHWM, RECEIVE_QUEUE}, {ZMQ_HEARTBEAT_IVL, 2000},
-        {ZMQ_HEARTBEAT_TIMEOUT, 6000}, {ZMQ_HEARTBEAT_TTL, 10000},  {ZMQ_HANDSHAKE_IVL, 5000},
-        {ZMQ_CONNECT_TIMEOUT, 5000},   {ZMQ_TCP_MAXRT, 15000},      {ZMQ_RECONNECT_IVL, 100},
-        {ZMQ_RECONNECT_IVL_MAX, 2000},
+        {ZMQ_SNDHWM, SEND_QUEUE},   {ZMQ_RCVHWM, RECEIVE_QUEUE},  {ZMQ_HEARTBEAT_IVL, 0},
+        {ZMQ_TCP_KEEPALIVE, 1},     {ZMQ_TCP_KEEPALIVE_IDLE, 10}, {ZMQ_TCP_KEEPALIVE_INTVL, 5},
+        {ZMQ_TCP_KEEPALIVE_CNT, 3}, {ZMQ_HANDSHAKE_IVL, 5000},    {ZMQ_CONNECT_TIMEOUT, 5000},
+        {ZMQ_TCP_MAXRT, 15000},     {ZMQ_RECONNECT_IVL, 100},     {ZMQ_RECONNECT_IVL_MAX, 2000},
     };
     /* What is somewhat too long can still be answered; what is far too long ends its connection. */
     int64_t most = 2 * PD_MESSAGE_MAX;

@@ -54,8 +54,8 @@ void pd_server_reply(struct pd_server *s, const struct pd_envelope *to, const vo
 struct pd_client;
 struct pd_client_ops {
     void (*reply)(void *arg, const void *data, size_t len);
-    /* The connection is there: a send works / was lost (a peer that died, ZMQ heartbeats not
-     * answered): what was sent may never be answered. Alternately, beginning with true. */
+    /* The connection is there: a send works / was lost (a peer that died, a machine that does
+     * not answer TCP): what was sent may never be answered. Alternately, beginning with true. */
     void (*connected)(void *arg, bool yes);
 };
 int pd_client_create(struct pd_ctl *c, const char *host, uint16_t port,

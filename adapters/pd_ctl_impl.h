@@ -55,7 +55,7 @@ void pd_sock_close_both(struct pd_sock *s, struct pd_sock *monitor);
 bool pd_sock_event(struct pd_sock *monitor, uint16_t *event, uint32_t *value);
 /* tcp://HOST:PORT, an address of IPv6 in brackets; port 0: "*". Sets up the socket for it. */
 int pd_sock_address(struct pd_sock *s, const char *host, uint16_t port, char out[512]);
-/* Options of every TCP socket of ours: limits, heartbeats. */
+/* Options of every TCP socket of ours: limits, keepalive. */
 int pd_sock_limits(struct pd_sock *s);
 
 /* Keys: loads the files; the handler that is asked for each client. */

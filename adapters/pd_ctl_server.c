@@ -171,29 +171,11 @@ static int read_port(struct pd_server *s)
     return 0;
 }
 
-/* Peers that vanish are noticed by TCP, and those that ping by the time that their pings name. Pings of
- * our own would let a peer end the process: libzmq 4.3.4 aborts when one is due on a connection that
- * was lost while it held the peer back (RCVHWM). */
-static int set_keepalive(struct pd_sock *s)
-{
-    int err = pd_sock_set(s, ZMQ_HEARTBEAT_IVL, 0);
-
-    if (!err)
-        err = pd_sock_set(s, ZMQ_TCP_KEEPALIVE, 1);
-    if (!err)
-        err = pd_sock_set(s, ZMQ_TCP_KEEPALIVE_IDLE, 10);
-    if (!err)
-        err = pd_sock_set(s, ZMQ_TCP_KEEPALIVE_INTVL, 5);
-    return err;
-}
-
 static int bind_server(struct pd_server *s, const char *host, uint16_t port)
 {
     char address[512];
     int err = pd_sock_limits(&s->sock);
 
-    if (!err)
-        err = set_keepalive(&s->sock);
     if (!err)
         err = pd_sock_set(&s->sock, ZMQ_ROUTER_HANDOVER, 1);
     if (!err)

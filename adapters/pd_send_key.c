@@ -124,6 +124,13 @@ int send_key_start(struct send_key *k, struct pd_conn *conn)
     return 0;
 }
 
+/* The answer may be long in coming; room that it gives all the same is given back. */
+static void withdraw(struct send_batch *b)
+{
+    send_batch_release(b, NULL);
+    send_batch_end(b, -ECANCELED);
+}
+
 /* What was asked to be published may have been: its answer decides. */
 void send_key_cancel(struct send_key *k)
 {
@@ -142,5 +149,5 @@ void send_key_cancel(struct send_key *k)
     else if (!b->open && b->state == BATCH_WAIT)
         send_batch_end(b, -ECANCELED);
     else if (!b->open && b->state == BATCH_ALLOC)
-        send_batch_release(b, NULL);
+        withdraw(b);
 }

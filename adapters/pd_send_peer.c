@@ -155,14 +155,18 @@ static void conn_failed(void *arg, int error)
 
 static const struct pd_conn_ops conn_ops = {.failed = conn_failed};
 
+/* Both anew: after a cut of the network TCP may go on with an old connection for half a minute before it
+ * is of use again, or found dead. */
 static int open_sockets(struct send_peer *p)
 {
     const struct pd_env *env = &p->send->env;
-    int err = 0;
+    int err;
 
-    if (!p->alloc)
-        err = pd_client_create(env->ctl, p->target.host, p->target.alloc_port, &send_alloc_ops, p,
-                               &p->alloc);
+    pd_client_destroy(p->alloc);
+    p->alloc = NULL;
+    p->alloc_connected = false;
+    err = pd_client_create(env->ctl, p->target.host, p->target.alloc_port, &send_alloc_ops, p,
+                           &p->alloc);
     if (!err)
         err = pd_client_create(env->ctl, p->target.host, p->target.init_port, &send_init_ops, p,
                                &p->init);
