@@ -172,7 +172,9 @@ static int load_rows(struct disk *d)
         stage_fini(&d->stage);
     }
     rc = rc ? rc : disk_stage(d, &verb_load, 8);
-    subject = subject_of(d, "checksum", "crc32c of as many bytes alone: the ratio is its share");
+    subject = subject_of(d, "checksum",
+                         "crc32c of as many bytes alone: the ratio is its share of the load if "
+                         "none of it is overlapped");
     rc = rc ? rc : report_row(d->r, &subject, pass_checksum, d);
     stage_fini(&d->stage);
     return rc;
