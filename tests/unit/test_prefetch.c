@@ -24,7 +24,7 @@ static void setup(void)
     r.cfg.load_timeout = 20 * NSEC_PER_SEC;
 }
 
-static void setup_held(void)
+static void held(int64_t requests)
 {
     char spec[512];
 
@@ -33,7 +33,18 @@ static void setup_held(void)
     snprintf(spec, sizeof(spec), HELD, release);
     vfsrig_init(&r, spec);
     r.cfg.load_timeout = 80 * NSEC_PER_SEC;
+    r.cfg.prefetch_requests = requests;
     vfsrig_start(&r);
+}
+
+static void setup_held(void)
+{
+    held(8);
+}
+
+static void setup_narrow(void)
+{
+    held(1);
 }
 
 static void teardown(void)
@@ -304,6 +315,38 @@ START_TEST(open_joins_a_warm_up)
 }
 END_TEST
 
+static void wait_loads(size_t queued, size_t load)
+{
+    uint64_t deadline = clock_deadline(30 * NSEC_PER_SEC);
+    struct prefetch_status s;
+
+    for (;;) {
+        prefetch_ctl_status(r.fs->prefetch_ctl, &s);
+        if (s.queued == queued && s.load == load)
+            return;
+        ck_assert_msg(clock_now() < deadline, "%zu queued, %zu loading", s.queued, s.load);
+        usleep(1000);
+    }
+}
+
+/* Also one that does not wait is not behind warm-ups. */
+START_TEST(open_overtakes_warm_ups)
+{
+    struct handle *h;
+
+    put_many("k%d", 2, 5000);
+    ck_assert_int_eq(set("k0", "1"), 0);
+    ck_assert_int_eq(set("k1", "1"), 0);
+    wait_loads(1, 1);
+    wait_state("k1", STATE_LOADING);
+    ck_assert_int_eq(vfsrig_open(&r, "k1", O_RDONLY | O_NONBLOCK, &h), 0);
+    wait_loads(0, 2);
+    let_go();
+    vfsrig_close(&r, h);
+    wait_idle();
+}
+END_TEST
+
 /* Opened while it was loading, it is a file like any other once it has loaded. */
 START_TEST(unlinked_after_it_loaded)
 {
@@ -525,6 +568,7 @@ int main(void)
     add(s, "held", setup_held,
         TESTS(warm_is_stopped, open_joins_a_warm_up, unlinked_after_it_loaded,
               unlinked_while_loading));
+    add(s, "narrow", setup_narrow, TESTS(open_overtakes_warm_ups));
     add(s, "data", setup, TESTS(sparse_file_keeps_its_data));
     add(s, "readahead", setup,
         TESTS(window_by_listing, window_by_number, window_ends_with_the_sequence,
