@@ -133,6 +133,20 @@ int load_batch_add_locked(struct load_batch *b, struct inode *inode)
     return 0;
 }
 
+/* Of one key that somebody has open, or is about to. */
+static int start_locked(struct l2fs *fs, struct inode *inode)
+{
+    const struct load_purpose open = {.mode = PLAN_ALL};
+    struct load_batch *b = load_batch_create(fs, &open);
+    int err;
+
+    if (!b)
+        return -ENOMEM;
+    err = load_batch_add_locked(b, inode);
+    load_batch_submit_locked(b);
+    return err;
+}
+
 /* ---- ends ---- */
 
 static void set_file_times(struct l2fs *fs, const struct inode *inode)
@@ -193,8 +207,11 @@ static void failed_locked(struct l2fs *fs, struct load_work *work, int error)
     struct object *o = inode->object;
     bool eio = error == -EBADMSG && fs->cfg->on_corrupt == CORRUPT_EIO;
 
-    if (error == -ECANCELED) { /* who waits begins a load of its own */
+    if (error ==
+        -ECANCELED) { /* nothing is wrong with the key: who wants it gets a load of its own */
         state_move(&inode->state, STATE_EVICTED);
+        if (o->opens)
+            (void)start_locked(fs, inode);
         wake_locked(fs, &o->waiters, 0);
         return;
     }
@@ -311,19 +328,6 @@ void load_init(struct l2fs *fs)
 }
 
 /* ---- one key, for an open ---- */
-
-static int start_locked(struct l2fs *fs, struct inode *inode)
-{
-    const struct load_purpose open = {.mode = PLAN_ALL};
-    struct load_batch *b = load_batch_create(fs, &open);
-    int err;
-
-    if (!b)
-        return -ENOMEM;
-    err = load_batch_add_locked(b, inode);
-    load_batch_submit_locked(b);
-    return err;
-}
 
 void load_cancel_locked(struct l2fs *fs, struct inode *inode)
 {

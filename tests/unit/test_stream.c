@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "direct.h"
 #include "load_fake.h"
+#include "prefetch.h"
 #include "suite.h"
 #include "vfsrig.h"
 #include "xattr.h"
@@ -403,10 +404,10 @@ static size_t read_through(const char *path, int *err)
     return at;
 }
 
-static void put_cold(size_t size)
+static void put_cold(const char *key, size_t size)
 {
-    ck_assert_int_eq(vfsrig_put(&r, "f", size, 1), 0);
-    ck_assert_int_eq(vfsrig_evict(&r, "f"), 0);
+    ck_assert_int_eq(vfsrig_put(&r, key, size, 1), 0);
+    ck_assert_int_eq(vfsrig_evict(&r, key), 0);
 }
 
 START_TEST(from_the_fs_adapter)
@@ -415,20 +416,20 @@ START_TEST(from_the_fs_adapter)
     int err;
 
     begin(NULL, OPEN_STREAM);
-    put_cold(sizes[_i]);
+    put_cold("f", sizes[_i]);
     ck_assert_uint_eq(read_through("f", &err), sizes[_i]);
     ck_assert_int_eq(err, 0);
     ck_assert(right(0, sizes[_i]));
 }
 END_TEST
 
-static void spoil_on_disk(uint64_t at)
+static void spoil_on_disk(const char *key, uint64_t at)
 {
     AUTO_FREE char *path = NULL;
     AUTO_CLOSE int fd = -1;
     char byte;
 
-    ck_assert_int_gt(asprintf(&path, "%s/data/f", r.dir), 0);
+    ck_assert_int_gt(asprintf(&path, "%s/data/%s", r.dir, key), 0);
     fd = open(path, O_RDWR);
     ck_assert_int_eq(pread(fd, &byte, 1, (off_t)at), 1);
     byte ^= 1;
@@ -441,8 +442,8 @@ START_TEST(spoilt_on_disk)
     int err;
 
     begin(NULL, OPEN_STREAM);
-    put_cold(7 * MIB);
-    spoil_on_disk(places[_i]);
+    put_cold("f", 7 * MIB);
+    spoil_on_disk("f", places[_i]);
     ck_assert_uint_lt(read_through("f", &err), 7 * MIB);
     ck_assert_int_eq(err, -EIO);
 }
@@ -452,13 +453,14 @@ END_TEST
     "[{\"type\":\"fault\",\"inner\":{\"type\":\"fs\",\"base_path\":\"@DIR@\"},\"rules\":[" rule    \
     "]}]"
 
-/* A tier that is late with its answer is not late with its bytes. */
-START_TEST(held_by_the_fault_adapter)
-{
-    AUTO_FREE char *release = NULL, *spec = NULL;
-    struct handle *h;
+/* What holds its answers back until let_go. */
+static char release[64];
 
-    ck_assert_int_gt(asprintf(&release, "/dev/shm/l2fs-hold-%d", (int)getpid()), 0);
+static void begin_held(void)
+{
+    AUTO_FREE char *spec = NULL;
+
+    snprintf(release, sizeof(release), "/dev/shm/l2fs-hold-%d", (int)getpid());
     ck_assert_int_gt(asprintf(&spec,
                               "[{\"type\":\"fault\",\"inner\":{\"type\":\"fs\",\"base_path\":"
                               "\"@DIR@\"},\"release\":\"%s\",\"rules\":"
@@ -467,13 +469,60 @@ START_TEST(held_by_the_fault_adapter)
                      0);
     unlink(release);
     begin(spec, OPEN_STREAM);
-    put_cold(7 * MIB);
+}
+
+static void let_go(void)
+{
+    close(open(release, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+}
+
+/* A tier that is late with its answer is not late with its bytes. */
+START_TEST(held_by_the_fault_adapter)
+{
+    struct handle *h;
+
+    begin_held();
+    put_cold("f", 7 * MIB);
     ck_assert_int_eq(vfsrig_open(&r, "f", O_RDONLY, &h), 0);
     gives(h, 0, MIB);
     ck_assert_int_eq(vfsrig_state(&r, "f"), STATE_LOADING);
-    close(open(release, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    let_go();
     gives(h, 0, 7 * MIB);
     vfsrig_close(&r, h);
+    unlink(release);
+}
+END_TEST
+
+static void read_ahead(const char *first, const char *second)
+{
+    const struct load_purpose purpose = {.background = true, .mode = PLAN_PREFIX};
+    struct inode *inodes[] = {vfsrig_find(&r, first), vfsrig_find(&r, second)};
+    struct load_batch *b = load_batch_create(r.fs, &purpose);
+
+    LOCKED_SCOPE(&r.fs->ns->lock);
+    for (size_t i = 0; i < ARRAY_SIZE(inodes); i++)
+        ck_assert_int_eq(load_batch_add_locked(b, inodes[i]), 0);
+    load_batch_submit_locked(b);
+}
+
+/* A key before it is lost, which ends the read-ahead, but not the load of what somebody opened. */
+START_TEST(opened_amid_a_read_ahead)
+{
+    struct handle *h;
+    struct read q;
+
+    begin_held();
+    put_cold("bad", MIB);
+    put_cold("good", MIB);
+    spoil_on_disk("bad", 5);
+    read_ahead("bad", "good");
+    ck_assert_int_eq(vfsrig_open(&r, "good", O_RDONLY, &h), 0);
+    waits(&q, h, 0, MIB);
+    let_go();
+    ck_assert_int_eq(ends(&q), MIB);
+    ck_assert(right(0, MIB));
+    vfsrig_close(&r, h);
+    ck_assert_int_eq(vfsrig_open(&r, "bad", O_RDONLY, &h), -ENOENT);
     unlink(release);
 }
 END_TEST
@@ -486,7 +535,7 @@ START_TEST(spoilt_on_the_way)
     int err;
 
     begin(specs[_i], OPEN_STREAM);
-    put_cold(7 * MIB);
+    put_cold("f", 7 * MIB);
     ck_assert_uint_lt(read_through("f", &err), 7 * MIB);
     ck_assert_int_eq(err, -EIO);
 }
@@ -518,6 +567,6 @@ int main(void)
     add(s, "real", TESTS(from_the_fs_adapter), 5);
     add(s, "spoilt", TESTS(spoilt_on_disk), 3);
     add(s, "fault", TESTS(spoilt_on_the_way), 2);
-    add(s, "held", TESTS(held_by_the_fault_adapter), 1);
+    add(s, "held", TESTS(held_by_the_fault_adapter, opened_amid_a_read_ahead), 1);
     return suite_run(s);
 }
