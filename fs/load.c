@@ -207,8 +207,7 @@ static void failed_locked(struct l2fs *fs, struct load_work *work, int error)
     struct object *o = inode->object;
     bool eio = error == -EBADMSG && fs->cfg->on_corrupt == CORRUPT_EIO;
 
-    if (error ==
-        -ECANCELED) { /* nothing is wrong with the key: who wants it gets a load of its own */
+    if (error == -ECANCELED) { /* nothing is wrong with it: who wants it gets a load of its own */
         state_move(&inode->state, STATE_EVICTED);
         if (o->opens)
             (void)start_locked(fs, inode);
