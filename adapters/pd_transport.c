@@ -46,16 +46,17 @@ static bool source_of(const struct addrinfo *to, struct sockaddr_storage *out)
            !getsockname(fd, (struct sockaddr *)out, &len);
 }
 
-static void add_name(const char *name, struct text *out)
+/* Of an address that has a label the name is that ("eth0:1"). */
+static void add_device(const char *name, struct text *out)
 {
-    size_t len = strlen(name);
+    size_t len = strcspn(name, ":");
 
     for (const char *at = out->data; at && *at; at += strcspn(at, ",")) {
         at += *at == ',';
         if (strcspn(at, ",") == len && !strncmp(at, name, len))
             return;
     }
-    text_printf(out, "%s%s", out->len ? "," : "", name);
+    text_printf(out, "%s%.*s", out->len ? "," : "", (int)len, name);
 }
 
 static bool add_route(const char *host, const struct ifaddrs *all, struct text *out)
@@ -71,7 +72,7 @@ static bool add_route(const char *host, const struct ifaddrs *all, struct text *
     name = source_of(to, &from) ? device_of(&source, all) : NULL;
     freeaddrinfo(to);
     if (name)
-        add_name(name, out);
+        add_device(name, out);
     return name;
 }
 
@@ -102,7 +103,7 @@ int pd_transport_device(const char *host, struct text *out)
     if (!getifaddrs(&all)) {
         name = device_of(wanted, all);
         if (name)
-            text_puts(out, name);
+            add_device(name, out);
         freeifaddrs(all);
     }
     freeaddrinfo(wanted);

@@ -5,7 +5,11 @@
 #include "spec.h"
 #include "suite.h"
 
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 
 #define PORTS "\"peer_init_port\": [9051], \"peer_alloc_port\": [9052]"
 #define SENDER "\"role\": \"sender\", \"peer_host\": \"decode-1\", " PORTS
@@ -532,6 +536,35 @@ START_TEST(a_sender_takes_the_ways_to_its_receivers)
 }
 END_TEST
 
+/* In a network of its own: a second address of lo, as ifconfig names it. */
+static bool add_labelled(const char *address, const char *label)
+{
+    AUTO_CLOSE int fd = unshare(CLONE_NEWUSER | CLONE_NEWNET) ? -1 : socket(AF_INET, SOCK_DGRAM, 0);
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct ifreq up = {.ifr_name = "lo", .ifr_flags = IFF_UP}, add = {0};
+
+    snprintf(add.ifr_name, sizeof(add.ifr_name), "%s", label);
+    inet_pton(AF_INET, address, &in.sin_addr);
+    memcpy(&add.ifr_addr, &in, sizeof(in));
+    return fd >= 0 && !ioctl(fd, SIOCSIFFLAGS, &up) && !ioctl(fd, SIOCSIFADDR, &add);
+}
+
+START_TEST(a_label_is_no_device)
+{
+    struct text device = {0};
+
+    if (!add_labelled("10.9.8.7", "lo:1"))
+        return; /* nobody may make networks here */
+    ck_assert_int_eq(pd_transport_device("10.9.8.7", &device), 0);
+    ck_assert_str_eq(device.data, "lo");
+    text_fini(&device);
+    must_parse("\"role\": \"sender\", \"peer_host\": \"10.9.8.7\", " PORTS);
+    ck_assert_int_eq(pd_transport_routes(&cfg, &device), 0);
+    ck_assert_str_eq(device.data, "lo");
+    text_fini(&device);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("pd_config");
@@ -546,8 +579,8 @@ int main(void)
     suite_add(s, "meaning",
               TESTS(refuses_too_many_ranks, one_number_is_a_list_of_one, names_of_the_channel,
                     transports_for_ucx, one_address_is_one_device,
-                    a_sender_takes_the_ways_to_its_receivers, rank_chooses_the_ports,
-                    keys_find_their_receiver));
+                    a_sender_takes_the_ways_to_its_receivers, a_label_is_no_device,
+                    rank_chooses_the_ports, keys_find_their_receiver));
     tcase_add_loop_test(tc, refuses, 0, REFUSES);
     tcase_add_loop_test(tc, refuses_ports, 0, REFUSES_PORTS);
     tcase_add_loop_test(tc, refuses_peers, 0, REFUSES_PEERS);
