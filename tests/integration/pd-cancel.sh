@@ -108,6 +108,6 @@ echo unsent >"$WORK/p3/left"
 begun=$(date +%s%N)
 l2_umount "$WORK/p3"
 took=$((($(date +%s%N) - begun) / 1000000))
-[ $took -lt 5500 ] || fail "it took $took ms: $(cat end.log)"
+[ $took -lt 6800 ] || fail "it took $took ms: $(cat end.log)"
 grep -q 'objects are not in L2 (.*"left"' end.log || fail "the log does not name it: $(cat end.log)"
 awake
