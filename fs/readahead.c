@@ -100,10 +100,12 @@ static uint64_t window_bytes(const struct l2fs *fs)
     return fs->cfg->prefetch_bytes ? fs->cfg->prefetch_bytes : fs->l1.capacity / 4;
 }
 
-/* False: no key behind this one either. */
+/* False: no key behind this one either. With open=stream somebody may be reading of a key already when
+ * one before it turns out to be lost: that does not end its load. */
 static bool load_one_locked(struct l2fs *fs, struct inode *inode, struct load_batch **b)
 {
-    const struct load_purpose purpose = {.background = true, .mode = PLAN_PREFIX};
+    const struct load_purpose purpose = {
+        .background = true, .mode = fs->cfg->open == OPEN_STREAM ? PLAN_ALL : PLAN_PREFIX};
 
     if (inode->dir || inode->state != STATE_EVICTED)
         return true;

@@ -527,6 +527,32 @@ START_TEST(opened_amid_a_read_ahead)
 }
 END_TEST
 
+/* Nor does that end what somebody reads while it lands. */
+START_TEST(streamed_amid_a_read_ahead)
+{
+    static const char *const keys[] = {"k1", "k2", "k3", "k4", "k5"};
+    struct handle *h[ARRAY_SIZE(keys)] = {NULL};
+
+    begin_held();
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        put_cold(keys[i], 4 * MIB);
+    spoil_on_disk("k4", 5);
+    r.cfg.readahead_keys = 8;
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_int_eq(vfsrig_open(&r, keys[i], O_RDONLY, &h[i]), 0);
+    ck_assert_int_eq(vfsrig_state(&r, "k4"), STATE_LOADING);
+    ck_assert_int_eq(vfsrig_state(&r, "k5"), STATE_LOADING);
+    ck_assert_int_eq(vfsrig_open(&r, "k5", O_RDONLY, &h[4]), 0);
+    gives(h[4], 0, MIB);
+    let_go();
+    gives(h[4], 0, 4 * MIB);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        if (h[i])
+            vfsrig_close(&r, h[i]);
+    unlink(release);
+}
+END_TEST
+
 /* Half of it came, or a byte is wrong. */
 START_TEST(spoilt_on_the_way)
 {
@@ -567,6 +593,7 @@ int main(void)
     add(s, "real", TESTS(from_the_fs_adapter), 5);
     add(s, "spoilt", TESTS(spoilt_on_disk), 3);
     add(s, "fault", TESTS(spoilt_on_the_way), 2);
-    add(s, "held", TESTS(held_by_the_fault_adapter, opened_amid_a_read_ahead), 1);
+    add(s, "held",
+        TESTS(held_by_the_fault_adapter, opened_amid_a_read_ahead, streamed_amid_a_read_ahead), 1);
     return suite_run(s);
 }
