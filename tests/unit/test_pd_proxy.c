@@ -3,9 +3,12 @@
  * The proxy is a plain PULL socket of the test's thread. */
 #include "pd_proxy.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "ctl_fixture.h"
@@ -55,10 +58,26 @@ static void proxy_up(int queue)
     port = (uint16_t)atoi(strrchr(address, ':') + 1);
 }
 
+static bool listens(void)
+{
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_ge(fd, 0);
+    return !connect(fd, (struct sockaddr *)&at, sizeof at);
+}
+
 static void proxy_down(void)
 {
+    uint64_t until = clock_deadline(PATIENCE * NSEC_PER_SEC);
+
     zmq_close(pull);
     pull = NULL;
+    while (listens()) { /* ZMQ's thread closes it */
+        ck_assert_uint_lt(clock_now(), until);
+        sched_yield();
+    }
 }
 
 /* A port where nobody listens, and which the kernel gives to nobody: a connect to one of its own choice may
