@@ -75,6 +75,7 @@ tools_l2fs_keygen_SOURCES = tools/keygen.c
 tools_l2fs_keygen_LDADD = $(ZMQ_LIBS)
 
 dist_man_MANS += tools/man/l2bench.1 tools/man/l2fs.5 tools/man/l2fsctl.1 tools/man/mount.l2fs.8
+EXTRA_DIST += tools/report/report.md tools/report/report.json tools/report/report.svg
 EXTRA_DIST += tools/build tools/demo-pd tools/deps tools/quickstart tools/run-tests
 EXTRA_DIST += tools/examples/decode.fstab tools/examples/decode.json tools/examples/decode.mount \
 	tools/examples/prefill.fstab tools/examples/prefill.json tools/examples/prefill.mount
