@@ -13,7 +13,7 @@ export UCX_LOG_LEVEL=error L2FS_MOUNTS=$WORK/.mounts
 
 ns=l2fs-faults-$$
 veth=l2f$$
-net=10.214.$((RANDOM % 256))
+net=10.214.$(($$ % 256))
 top=$WORK/m
 end() {
     rc=$?

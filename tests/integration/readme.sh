@@ -37,6 +37,10 @@ fi
 
 cat >inside <<'END'
 set -eu
+# A mount lives as long as a namespace has a copy of it: what other tests unmount meanwhile must go.
+awk '$3 ~ /^fuse/ || $2 ~ /^\/run\/l2fs\// { print $2 }' /proc/self/mounts | while read -r dir; do
+    umount -l "$(printf %b "$dir")"
+done
 # The daemons must be gone before the namespace goes.
 finish() {
     rc=$?
