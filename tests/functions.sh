@@ -115,17 +115,19 @@ l2_lazy() { if [ "$(id -u)" -eq 0 ]; then umount -l "$1"; else fusermount3 -u -z
 l2_cleanup() {
     l2_rc=$?
     trap - EXIT INT TERM HUP
-    while read -r l2_dir l2_gone; do
+    for l2_dir in $(awk '{ print $1 }' "$l2_mounts" | sort -u); do
         l2_conn=$(l2_connection "$l2_dir")
+        l2_alive=$(l2_daemons "$l2_dir") # the numbers of those that ended may be others' by now
         if is_mounted "$l2_dir"; then l2_lazy "$l2_dir"; fi
-        if [ -n "$l2_gone" ] && kill -TERM "$l2_gone" 2>/dev/null &&
-            ! (wait_for 10 l2_is_gone "$l2_gone") 2>/dev/null; then
-            say "the daemon $l2_gone of $l2_dir does not end; killed"
-            if [ -n "$l2_conn" ]; then l2_abort "$l2_conn"; fi
-            kill -9 "$l2_gone" 2>/dev/null || true
-            if [ "$l2_rc" -eq 0 ]; then l2_rc=1; fi
-        fi
-    done <"$l2_mounts"
+        for l2_gone in $l2_alive; do
+            if kill -TERM "$l2_gone" 2>/dev/null && ! (wait_for 10 l2_is_gone "$l2_gone") 2>/dev/null; then
+                say "the daemon $l2_gone of $l2_dir does not end; killed"
+                if [ -n "$l2_conn" ]; then l2_abort "$l2_conn"; fi
+                kill -9 "$l2_gone" 2>/dev/null || true
+                if [ "$l2_rc" -eq 0 ]; then l2_rc=1; fi
+            fi
+        done
+    done
     exit "$l2_rc"
 }
 trap l2_cleanup EXIT

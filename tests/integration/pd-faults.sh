@@ -19,7 +19,7 @@ end() {
     rc=$?
     set +e
     # a stopped daemon cannot end
-    awk '{ print $2 }' "$WORK/.mounts" | while read -r pid; do kill -CONT "$pid"; done 2>/dev/null
+    for pid in $(l2_daemons "$top/prefill") $(l2_daemons "$top/decode"); do kill -CONT "$pid"; done 2>/dev/null
     (exit $rc)
 }
 leave() {
