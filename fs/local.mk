@@ -100,6 +100,8 @@ fs_sources = \
 	fs/names.c \
 	fs/namespace.c \
 	fs/namespace.h \
+	fs/netdev.c \
+	fs/netdev.h \
 	fs/object.c \
 	fs/object.h \
 	fs/options.c \

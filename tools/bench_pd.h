@@ -20,6 +20,7 @@ struct perftest {
 };
 /* Messages from process to process over tcp. 0, or 3 with a message. */
 int perftest_run(const struct perftest *t, double *bytes_per_second);
+int perftest_free_port(void); /* of TCP, on lo: free a moment ago, or -1 */
 
 /* --- bench_proc.c: what the daemon of a mount uses --- */
 

@@ -3,12 +3,11 @@
  */
 #include "bench_report.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "bench_pd.h"
 #include "bench_resp.h"
 #include "clock.h"
 
@@ -218,21 +217,9 @@ static void close_node(struct side *s)
         close(s->dirfd);
 }
 
-static int free_port(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(at);
-    AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) ||
-        getsockname(fd, (struct sockaddr *)&at, &len))
-        return -1;
-    return ntohs(at.sin_port);
-}
-
 static int mount_nodes(struct report *r)
 {
-    int alloc = free_port(), init = free_port(), rc;
+    int alloc = perftest_free_port(), init = perftest_free_port(), rc;
     char from[96], to[96];
 
     snprintf(to, sizeof(to), "pd-recv://127.0.0.1:%d,%d,buffer_size=512M", alloc, init);

@@ -6,8 +6,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
-#include <netdb.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -17,12 +15,12 @@
 #include <time.h>
 
 #include "clock.h"
+#include "netdev.h"
 
 #define TRIES 100                 /* until the server listens */
 #define LIMIT (20 * NSEC_PER_SEC) /* it hangs at times */
 
-/* A port that was free a moment ago, or -1. */
-static int free_port(void)
+int perftest_free_port(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(at);
@@ -49,50 +47,14 @@ static bool join(int pid, const char *ns, int type)
     return fd >= 0 && !setns(fd, type);
 }
 
-/* The address that this machine has where `host` is its peer; any port. */
-static bool own_address(const char *host, struct sockaddr_storage *out)
-{
-    struct addrinfo want = {.ai_socktype = SOCK_DGRAM}, *at = NULL;
-    socklen_t len = sizeof(*out);
-    AUTO_CLOSE int fd = -1;
-    bool found;
-
-    if (getaddrinfo(host, "9", &want, &at))
-        return false;
-    fd = socket(at->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    found = fd >= 0 && !connect(fd, at->ai_addr, at->ai_addrlen) &&
-            !getsockname(fd, (struct sockaddr *)out, &len);
-    freeaddrinfo(at);
-    return found;
-}
-
-static bool same_address(const struct sockaddr *a, const struct sockaddr_storage *b)
-{
-    const struct sockaddr_in6 *b6 = (const void *)b;
-    const struct sockaddr_in *b4 = (const void *)b;
-
-    if (!a || a->sa_family != b->ss_family)
-        return false;
-    if (a->sa_family == AF_INET)
-        return ((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr ==
-               b4->sin_addr.s_addr;
-    return a->sa_family == AF_INET6 &&
-           !memcmp(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr, &b6->sin6_addr, 16);
-}
-
 /* UCX would take any. */
 static void choose_device(const char *host)
 {
-    struct sockaddr_storage own;
-    struct ifaddrs *all, *i;
+    struct text device = {0};
 
-    if (!own_address(host, &own) || getifaddrs(&all))
-        return;
-    for (i = all; i && !same_address(i->ifa_addr, &own); i = i->ifa_next)
-        ;
-    if (i)
-        setenv("UCX_NET_DEVICES", i->ifa_name, 1);
-    freeifaddrs(all);
+    if (netdev_add_route(host, &device) && !device.failed)
+        setenv("UCX_NET_DEVICES", device.data, 1);
+    text_fini(&device);
 }
 
 struct place {
@@ -202,7 +164,7 @@ int perftest_run(const struct perftest *t, double *bytes_per_second)
     snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)t->size);
     snprintf(n, sizeof(n), "%u", t->count);
     for (int i = 0; i < 3 && !bench_stop; i++) {
-        snprintf(port, sizeof(port), "%d", free_port());
+        snprintf(port, sizeof(port), "%d", perftest_free_port());
         if (run_pair(t, server, client, bytes_per_second))
             return 0;
     }
