@@ -275,6 +275,7 @@ endif
 TESTS = $(unit_tests) $(conform_tests)
 
 EXTRA_DIST += tests/fuzz/corpus tests/README.md tests/functions.sh tests/pd.sh tests/check-layers.sh tests/check-readme.sh tests/supp/lsan.supp tests/supp/tsan.supp
+EXTRA_DIST += tests/integration tests/lib/own-ns.sh tests/lib/pd_faults.py tests/lib/pd_hostile.py tests/lib/pd_peers.py
 
 .PHONY: test-programs list-unit list-conform list-stress list-fuzz fuzz
 test-programs: $(check_PROGRAMS)
