@@ -110,6 +110,14 @@ l2_crash() {
     l2_lazy "$1"
 }
 
+# l2_stop DIR: its daemon stands still when this returns. (SIGSTOP alone lets all threads go on until one has taken it.)
+l2_stop() {
+    l2_stopped=$(l2_pid "$1")
+    kill -STOP "$l2_stopped"
+    wait_for 10 l2_stands "$l2_stopped"
+}
+l2_stands() { ! cat "/proc/$1/task"/*/status | grep '^State:' | grep -qv 'T (stopped)'; }
+
 l2_lazy() { if [ "$(id -u)" -eq 0 ]; then umount -l "$1"; else fusermount3 -u -z "$1"; fi 2>/dev/null || true; }
 
 l2_cleanup() {

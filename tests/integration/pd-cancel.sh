@@ -57,7 +57,7 @@ assert_eq "$(cat "$P/.l2fs/peers/127.0.0.1/inflight")" 0
 [ -n "$(ls "$D/.l2fs/peers")" ] || fail "the receiver knows no peer"
 
 say "the receiver does not answer"
-kill -STOP "$(l2_pid "$D")"
+l2_stop "$D"
 put a two
 put b two last
 put c three
@@ -103,7 +103,7 @@ echo "{\"l2\": [$(tier "$init" "$alloc"), $(tier "$mute" "$alloc"), $(tier "$ini
 l2_mount "$WORK/three.json" "$WORK/p3" -o "l1=64M,drain_timeout=1s,log=$WORK/end.log"
 echo here >"$WORK/p3/up"
 wait_for 20 test -s "$D/up"
-kill -STOP "$(l2_pid "$D")"
+l2_stop "$D"
 echo unsent >"$WORK/p3/left"
 begun=$(date +%s%N)
 l2_umount "$WORK/p3"
