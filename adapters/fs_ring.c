@@ -153,7 +153,7 @@ static int begin_pieces(struct run *run)
     return 0;
 }
 
-static void reap(struct run *run)
+static void take_completions(struct run *run)
 {
     struct io_uring_cqe *cqe;
 
@@ -184,7 +184,7 @@ static int wait_some(struct run *run)
         }
         io_uring_wait_cqe(uring, &cqe);
     }
-    reap(run);
+    take_completions(run);
     return 0;
 }
 
@@ -225,7 +225,7 @@ int fs_rings_run(struct fs_rings *rs, struct fs_xfer *x, bool direct)
     while (!err && x->off < x->end) {
         err = begin_pieces(&run);
         if (!err)
-            reap(&run);
+            take_completions(&run);
         while (!err && !head_is_ready(&run))
             err = wait_some(&run);
         if (!err)
