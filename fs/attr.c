@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/statvfs.h>
 
+#include "clock.h"
 #include "core.h"
 #include "tenant.h"
 
@@ -26,7 +27,7 @@ static bool settled(const struct inode *inode)
 {
     const struct object *o = inode->object;
 
-    if (inode->vfile)
+    if (inode_vfile(inode))
         return false;
     return !o || (!o->writers && inode->state != STATE_WRITING && o->disk_fd < 0);
 }
@@ -34,7 +35,7 @@ static bool settled(const struct inode *inode)
 static void stat_locked(struct l2fs *fs, struct inode *inode, struct stat *st, bool *is_settled)
 {
     *is_settled = settled(inode);
-    if (!*is_settled && !inode->vfile)
+    if (!*is_settled && !inode_vfile(inode))
         file_refresh_locked(fs, inode);
     inode_stat(inode, st);
 }
@@ -76,18 +77,17 @@ int vfs_getattr(struct l2fs *fs, struct inode *inode, struct stat *st, bool *is_
     return 0;
 }
 
-static void set_time(struct timespec *to, const struct timespec *value, const struct timespec *now)
+static int64_t time_of(const struct timespec *value, int64_t now)
 {
-    *to = value->tv_nsec == UTIME_NOW ? *now : *value;
+    return value->tv_nsec == UTIME_NOW ? now : file_time(value);
 }
 
 /* Changes the inode; the mask for the tiers. */
 static unsigned apply_locked(struct inode *inode, const struct stat *st, unsigned mask)
 {
-    struct timespec now;
+    int64_t now = file_time_now();
     unsigned l2 = 0;
 
-    clock_gettime(CLOCK_REALTIME, &now);
     if (mask & VFS_SET_MODE)
         inode->mode = (inode->mode & S_IFMT) | (st->st_mode & 07777);
     if (mask & VFS_SET_UID)
@@ -95,9 +95,9 @@ static unsigned apply_locked(struct inode *inode, const struct stat *st, unsigne
     if (mask & VFS_SET_GID)
         inode->gid = st->st_gid;
     if (mask & VFS_SET_ATIME)
-        set_time(&inode->atime, &st->st_atim, &now);
+        inode->atime = time_of(&st->st_atim, now);
     if (mask & VFS_SET_MTIME)
-        set_time(&inode->mtime, &st->st_mtim, &now);
+        inode->mtime = time_of(&st->st_mtim, now);
     inode->ctime = now;
     l2 |= mask & VFS_SET_MODE ? L2_ATTR_MODE : 0;
     l2 |= mask & (VFS_SET_UID | VFS_SET_GID) ? L2_ATTR_OWNER : 0;
@@ -109,7 +109,7 @@ static unsigned apply_locked(struct inode *inode, const struct stat *st, unsigne
 /* The staging file's mtime is the key's while it is live. */
 static void apply_to_file_locked(struct l2fs *fs, struct inode *inode, unsigned mask)
 {
-    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, inode->mtime};
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, file_timespec(inode->mtime)};
     struct object *o = inode->object;
     AUTO_CLOSE int fd = -1;
 
@@ -176,7 +176,7 @@ int vfs_setattr(struct l2fs *fs, struct inode *inode, const struct stat *st, uns
 
     if (err)
         return err;
-    if (inode->vfile || (inode->dir && inode->dir->reserved))
+    if (inode_vfile(inode) || (inode->dir && inode->dir->reserved))
         return -EPERM;
     if ((mask & VFS_SET_SIZE) && inode->dir)
         return -EISDIR;

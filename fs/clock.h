@@ -1,4 +1,4 @@
-/* clock.h - the monotonic clock in nanoseconds, and deadlines. Level 0. */
+/* clock.h - the monotonic clock in nanoseconds, deadlines, and times of files in one word. Level 0. */
 #ifndef L2FS_CLOCK_H
 #define L2FS_CLOCK_H
 
@@ -31,6 +31,33 @@ static inline int clock_left_ms(uint64_t deadline)
     if (deadline <= now)
         return 0;
     return (int)MIN((deadline - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC, (uint64_t)INT32_MAX);
+}
+
+/* --- times of files: nanoseconds since 1970. What is before 1678 or after 2261 is as near as that gets --- */
+
+#define FILE_TIME_MOST ((int64_t)(INT64_MAX / (int64_t)NSEC_PER_SEC) - 1) /* seconds */
+
+static inline int64_t file_time(const struct timespec *ts)
+{
+    if (ts->tv_sec > FILE_TIME_MOST || ts->tv_sec < -FILE_TIME_MOST)
+        return (ts->tv_sec < 0 ? -FILE_TIME_MOST : FILE_TIME_MOST) * (int64_t)NSEC_PER_SEC;
+    return ts->tv_sec * (int64_t)NSEC_PER_SEC + ts->tv_nsec;
+}
+
+static inline struct timespec file_timespec(int64_t time)
+{
+    int64_t ns = time % (int64_t)NSEC_PER_SEC, before = ns < 0;
+
+    return (struct timespec){.tv_sec = time / (int64_t)NSEC_PER_SEC - before,
+                             .tv_nsec = ns + before * (int64_t)NSEC_PER_SEC};
+}
+
+static inline int64_t file_time_now(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return file_time(&ts);
 }
 
 #endif

@@ -60,7 +60,7 @@ void evict_ctl_note_locked(struct l2fs *fs, struct inode *inode)
 
 struct found {
     struct inode *inode;
-    struct timespec used;
+    int64_t used;
 };
 
 struct finds {
@@ -74,8 +74,6 @@ static bool find_one(void *arg, struct dentry *d)
 {
     struct finds *f = arg;
     struct inode *inode = d->inode;
-    const struct timespec *a = &inode->atime, *m = &inode->mtime;
-    bool later = a->tv_sec > m->tv_sec || (a->tv_sec == m->tv_sec && a->tv_nsec > m->tv_nsec);
 
     if (inode->dir || !(inode->tiers & f->tiers))
         return true;
@@ -89,18 +87,15 @@ static bool find_one(void *arg, struct dentry *d)
         f->found = more;
         f->max = max;
     }
-    f->found[f->n++] = (struct found){inode, later ? *a : *m};
+    f->found[f->n++] = (struct found){inode, MAX(inode->atime, inode->mtime)};
     return true;
 }
 
 static int by_use(const void *a, const void *b)
 {
-    const struct timespec *x = &((const struct found *)a)->used;
-    const struct timespec *y = &((const struct found *)b)->used;
+    const struct found *x = a, *y = b;
 
-    if (x->tv_sec != y->tv_sec)
-        return x->tv_sec < y->tv_sec ? -1 : 1;
-    return x->tv_nsec < y->tv_nsec ? -1 : x->tv_nsec > y->tv_nsec;
+    return x->used < y->used ? -1 : x->used > y->used;
 }
 
 int tier_evictor_order_all_locked(struct l2fs *fs, uint32_t tiers)

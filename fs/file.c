@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "clock.h"
 #include "core.h"
 #include "evict_ctl.h"
 #include "log.h"
@@ -45,8 +46,8 @@ struct l2_attr file_attr(const struct inode *inode)
     return (struct l2_attr){.mode = inode->mode,
                             .uid = inode->uid,
                             .gid = inode->gid,
-                            .atime = inode->atime,
-                            .mtime = inode->mtime};
+                            .atime = file_timespec(inode->atime),
+                            .mtime = file_timespec(inode->mtime)};
 }
 
 void file_event_error(struct l2fs *fs, const char *event, const char *key, int error)
@@ -128,7 +129,7 @@ void file_refresh_locked(struct l2fs *fs, struct inode *inode)
         return;
     inode->size = (uint64_t)st.st_size;
     inode->blocks = (uint64_t)st.st_blocks;
-    inode->mtime = st.st_mtim;
+    inode->mtime = file_time(&st.st_mtim);
     l1_resize(&fs->l1, o);
     tenant_note_locked(fs, inode);
     locks_note(&fs->locks, inode);
@@ -150,6 +151,7 @@ void file_record_locked(struct l2fs *fs, struct object *o, uint32_t kind)
     const struct inode *inode = o->inode;
     struct text keys = {0};
     char data[STAGING_RECORD_MAX];
+    const struct timespec mtime = file_timespec(inode->mtime);
     struct record r = {.kind = kind,
                        .mode = inode->mode,
                        .uid = inode->uid,
@@ -159,8 +161,8 @@ void file_record_locked(struct l2fs *fs, struct object *o, uint32_t kind)
                        .stored = object_clean_locked(inode) && inode->tiers,
                        .signature = fs->signature,
                        .size = inode->size,
-                       .mtime_sec = inode->mtime.tv_sec,
-                       .mtime_nsec = inode->mtime.tv_nsec};
+                       .mtime_sec = mtime.tv_sec,
+                       .mtime_nsec = mtime.tv_nsec};
     ssize_t len = 0;
 
     if (!o->staging_id || !staging_can_record(fs->staging))

@@ -266,14 +266,14 @@ static int lock_with_disk(struct l2fs *fs, struct inode *inode)
     }
 }
 
-#define ATIME_GRAIN 60 /* seconds; what evictors that read atime can live with */
+#define ATIME_GRAIN (60 * (int64_t)NSEC_PER_SEC) /* what evictors that read atime can live with */
 
 static void move_atime_locked(struct handle *h)
 {
-    time_t before = h->inode->atime.tv_sec;
+    int64_t before = h->inode->atime;
 
-    clock_gettime(CLOCK_REALTIME, &h->inode->atime);
-    h->atime_moved = h->inode->atime.tv_sec - before > ATIME_GRAIN;
+    h->inode->atime = file_time_now();
+    h->atime_moved = h->inode->atime - before > ATIME_GRAIN;
 }
 
 int vfs_open(struct l2fs *fs, struct inode *inode, int flags, const struct caller *c,
@@ -294,15 +294,15 @@ int vfs_open(struct l2fs *fs, struct inode *inode, int flags, const struct calle
         free(h);
         return err;
     }
-    if (inode->vfile) {
+    if (inode_vfile(inode)) {
         err = h->write ? -EACCES : virtual_open_locked(fs, h, w);
         h->mode = HANDLE_VIRTUAL;
     } else {
         err = file_open_locked(fs, h, c, w);
     }
-    if ((!err || err == -EINPROGRESS) && !h->write && !inode->vfile)
+    if ((!err || err == -EINPROGRESS) && !h->write && !inode_vfile(inode))
         readahead_locked(fs, inode);
-    if (!err && !inode->vfile) {
+    if (!err && !inode_vfile(inode)) {
         handle_attach_locked(fs, h);
         ranks_touch(inode);
         if (!(flags & O_NOATIME))

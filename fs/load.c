@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
+#include "clock.h"
 #include "core.h"
 #include "log.h"
 #include "rank.h"
@@ -151,7 +152,7 @@ static int start_locked(struct l2fs *fs, struct inode *inode)
 
 static void set_file_times(struct l2fs *fs, const struct inode *inode)
 {
-    const struct timespec times[2] = {inode->atime, inode->mtime};
+    const struct timespec times[2] = {file_timespec(inode->atime), file_timespec(inode->mtime)};
     AUTO_CLOSE int fd = -1;
 
     if (!staging_get(fs->staging, inode->object->staging_id, O_RDWR, &fd))

@@ -271,7 +271,7 @@ static int link_locked(struct l2fs *fs, struct inode *inode, struct inode *dir, 
     struct dentry *made;
     struct object *o;
 
-    if (!err && (inode->dir || inode->vfile))
+    if (!err && (inode->dir || inode_vfile(inode)))
         err = -EPERM;
     if (!err && ns_find(fs->ns, dir, name))
         err = -EEXIST;

@@ -3,8 +3,7 @@
  */
 #include "config.h"
 
-#include <time.h>
-
+#include "clock.h"
 #include "namespace.h"
 
 static uint64_t name_hash(const struct inode *dir, const char *name)
@@ -158,7 +157,7 @@ struct dentry *ns_find(struct namespace *ns, const struct inode *dir, const char
 
 void ns_touch(struct inode *inode, bool mtime)
 {
-    clock_gettime(CLOCK_REALTIME, &inode->ctime);
+    inode->ctime = file_time_now();
     if (mtime)
         inode->mtime = inode->ctime;
 }
@@ -208,7 +207,7 @@ int ns_name_create(struct namespace *ns, struct inode *dir, const char *name, st
     err = room_for_slot(dir->dir);
     if (err)
         return err;
-    d = calloc(1, sizeof(*d) + len + 1);
+    d = calloc(1, offsetof(struct dentry, name) + len + 1);
     if (!d)
         return -ENOMEM;
     memcpy(d->name, name, len + 1);

@@ -76,6 +76,11 @@ static inline struct dentry *ns_dir_name(const struct inode *dir)
 {
     return dir->names;
 }
+/* What a file below .l2fs is made of; NULL: not there. */
+static inline const struct vfile *inode_vfile(const struct inode *inode)
+{
+    return inode->extra ? inode->extra->vfile : NULL;
+}
 bool ns_is_below(const struct inode *inode, const struct inode *dir);
 /* Finds or makes (mode 0755) the directories of `key` and returns the last; `*name` is the rest. */
 int ns_make_parents(struct namespace *ns, const char *key, struct inode **dir, const char **name);

@@ -34,9 +34,9 @@ struct dentry {
     struct inode *inode;
     struct dentry *alias; /* next name of the same inode */
     uint32_t slot;        /* position in the parent's listing */
-    bool in_l2;           /* some tier may hold bytes of this name, of whatever generation */
     uint32_t gen;         /* object.want_gen of the bytes that L2 holds under this name; 0: none */
-    char name[];
+    bool in_l2;           /* some tier may hold bytes of this name, of whatever generation */
+    char name[];          /* no padding before it: offsetof, not sizeof */
 };
 
 enum pin_kind { PIN_NONE, PIN_SOFT, PIN_HARD };
@@ -50,7 +50,8 @@ struct request_member {
 
 /* What few files have: engine xattrs and the settable user.l2fs.* ones. */
 struct extra {
-    void *xattrs; /* struct l2_xattrs layout */
+    const struct vfile *vfile; /* files below .l2fs */
+    void *xattrs;              /* struct l2_xattrs layout */
     size_t xattrs_len;
     enum pin_kind pin;
     uint64_t pin_until;        /* soft: deadline */
@@ -71,16 +72,15 @@ struct inode {
     uint64_t nlookup; /* references of the kernel */
     struct dentry *names;
     struct object *object;
-    struct dir *dir;           /* directories */
-    const struct vfile *vfile; /* files below .l2fs */
+    struct dir *dir; /* directories */
     struct extra *extra;
     struct landing *landing; /* arrive.c; NULL: it was opened, or did not come from a peer */
     struct rank *ranks;      /* rank.h: in the orders of tiers that evict */
     struct tenant *tenant;   /* tenant.h: of files NULL while they are not counted */
     uint64_t counted;        /* bytes that its tenant counts for it */
     uint64_t size;
-    uint64_t blocks; /* of 512 bytes */
-    struct timespec atime, mtime, ctime;
+    uint64_t blocks;             /* of 512 bytes */
+    int64_t atime, mtime, ctime; /* file_time() */
     uint32_t mode, uid, gid, nlink;
     uint32_t crc32c;
     uint32_t tiers; /* bit i: tier i holds the current bytes under every name */

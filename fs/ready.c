@@ -18,7 +18,7 @@
 #define SWEEP_MAX 1024               /* at each tick */
 
 struct ready {
-    struct vfile file; /* inode.vfile */
+    struct vfile file; /* the extra.vfile of its inode */
     struct inode *inode;
     struct list link;    /* in said or asked */
     struct list waiters; /* of struct waiter */
@@ -38,7 +38,9 @@ static const struct vfile over = {.name = "ready", .request = true};
 /* NULL: it is over. */
 static struct ready *ready_of(const struct inode *inode)
 {
-    return inode->vfile == &over ? NULL : container_of(inode->vfile, struct ready, file);
+    const struct vfile *f = inode_vfile(inode);
+
+    return f == &over ? NULL : container_of(f, struct ready, file);
 }
 
 static size_t *count_of(struct l2fs *fs, const struct ready *r)
@@ -67,7 +69,7 @@ static void drop_locked(struct l2fs *fs, struct ready *r)
     file_gone_locked(fs, inode->names);
     ns_unlink(fs->ns, inode->names);
     fs->ns->files++; /* these do not count */
-    inode->vfile = &over;
+    inode->extra->vfile = &over;
     wake_locked(fs, &r->waiters, 0); /* they come back and look the name up again */
     free(r->line);
     free(r);
@@ -82,11 +84,11 @@ static void make_room_locked(struct l2fs *fs, struct list *of, size_t n)
 
 struct dentry *ready_lookup_locked(struct l2fs *fs, const char *name)
 {
-    struct inode *inode = ns_new_inode(fs->ns, S_IFREG | 0444);
     struct ready *r = calloc(1, sizeof(*r));
+    struct inode *inode = r ? status_new_file_locked(fs, S_IFREG | 0444, &r->file) : NULL;
     struct dentry *d;
 
-    if (!inode || !r || ns_link(fs->ns, fs->readies.dir, name, inode, &d)) {
+    if (!inode || ns_link(fs->ns, fs->readies.dir, name, inode, &d)) {
         if (inode)
             ns_forget_unused(fs->ns, inode);
         free(r);
@@ -94,9 +96,7 @@ struct dentry *ready_lookup_locked(struct l2fs *fs, const char *name)
     }
     fs->ns->files--;
     make_room_locked(fs, &fs->readies.asked, fs->readies.nasked);
-    inode->uid = geteuid();
     inode->hidden = true;
-    inode->vfile = &r->file;
     r->file = over;
     r->inode = inode;
     list_init(&r->waiters);
@@ -261,7 +261,7 @@ static void free_all(struct list *of)
     while ((l = list_pop_front(of))) {
         struct ready *r = list_entry(l, struct ready, link);
 
-        r->inode->vfile = &over;
+        r->inode->extra->vfile = &over;
         free(r->line);
         free(r);
     }

@@ -3,6 +3,7 @@
  */
 #include "config.h"
 
+#include "clock.h"
 #include "core.h"
 #include "log.h"
 #include "tenant.h"
@@ -21,8 +22,8 @@ static void set_attrs(struct inode *inode, const struct l2_entry *e)
     inode->mode = (inode->mode & S_IFMT) | (e->attr.mode & 07777);
     inode->uid = e->attr.uid;
     inode->gid = e->attr.gid;
-    inode->atime = e->attr.atime;
-    inode->mtime = inode->ctime = e->attr.mtime;
+    inode->atime = file_time(&e->attr.atime);
+    inode->mtime = inode->ctime = file_time(&e->attr.mtime);
 }
 
 static int set_xattrs(struct inode *inode, const struct l2_xattrs *x)
@@ -76,13 +77,11 @@ static bool lives_on_disk(const struct l2fs *fs, const struct inode *dir, const 
  * directory by other programs has no checksum, but the same time. */
 static bool is_copy(const struct inode *inode, const struct l2_entry *e)
 {
-    const struct timespec *a = &inode->mtime, *b = &e->attr.mtime;
-
     if (inode->size != e->size)
         return false;
     if (inode->has_crc && e->has_crc)
         return inode->crc32c == e->crc32c;
-    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+    return inode->mtime == file_time(&e->attr.mtime);
 }
 
 /* The tree has the name. What it has counts, that is the lowest tier or what was written since. */
@@ -111,7 +110,7 @@ static int add_file_locked(struct scan *s, const struct l2_entry *e)
 {
     struct namespace *ns = s->fs->ns;
     struct inode *dir, *inode;
-    struct timespec was, ctime;
+    int64_t was, ctime;
     const char *name;
     struct dentry *d;
     int err = ns_make_parents(ns, e->key, &dir, &name);
@@ -180,7 +179,7 @@ static void adopt_root(struct l2fs *fs)
         root->mode = S_IFDIR | (st.st_mode & 07777);
         root->uid = st.st_uid;
         root->gid = st.st_gid;
-        root->mtime = root->ctime = st.st_mtim;
+        root->mtime = root->ctime = file_time(&st.st_mtim);
     }
     json_decref(config);
 }

@@ -57,6 +57,21 @@ void l2fs_set_mode(struct l2fs *fs, const char *mode)
 
 /* --- the tree --- */
 
+struct inode *status_new_file_locked(struct l2fs *fs, uint32_t mode, const struct vfile *file)
+{
+    struct inode *inode = ns_new_inode(fs->ns, mode);
+
+    if (inode && !inode_extra(inode)) {
+        ns_forget_unused(fs->ns, inode);
+        return NULL;
+    }
+    if (inode) {
+        inode->uid = geteuid();
+        inode->extra->vfile = file;
+    }
+    return inode;
+}
+
 /* An inode under `name`, which is the caller's until it is linked. */
 static int add_inode_locked(struct l2fs *fs, struct inode *dir, const char *name,
                             struct inode *inode)
@@ -87,12 +102,11 @@ static int add_files_locked(struct l2fs *fs, struct inode *dir, const struct vfi
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t mode = FILE_MODE | (files[i].settable ? OWNER_SETS : 0);
-        struct inode *inode = ns_new_inode(fs->ns, mode);
+        struct inode *inode = status_new_file_locked(fs, mode, &files[i]);
         int err = add_inode_locked(fs, dir, files[i].name, inode);
 
         if (err)
             return err;
-        inode->vfile = &files[i];
     }
     return 0;
 }
@@ -232,13 +246,13 @@ int virtual_open_locked(struct l2fs *fs, struct handle *h, struct waiter *w)
         return -EACCES;
     if (!h->inode->names)
         return -ESTALE; /* of an adapter that was removed just now */
-    if (h->inode->vfile->request)
+    if (inode_vfile(h->inode)->request)
         return ready_open_locked(fs, h, w);
     v = calloc(1, sizeof(*v));
     if (!v)
         return -ENOMEM;
     lock_init(&v->mutex);
-    v->file = h->inode->vfile;
+    v->file = inode_vfile(h->inode);
     find_tier_locked(fs, h->inode, v);
     if (v->file->field && !(v->peer = strdup(ns_dir_name(h->inode->names->parent)->name))) {
         pthread_mutex_destroy(&v->mutex);
@@ -280,7 +294,7 @@ ssize_t virtual_read(struct l2fs *fs, struct handle *h, void *buf, size_t len, o
 {
     struct view *v = h->virtual_data;
 
-    if (h->inode->vfile->request) {
+    if (inode_vfile(h->inode)->request) {
         LOCKED_SCOPE(&fs->ns->lock);
         return ready_read_locked(fs, h, buf, len, off, w);
     }
@@ -298,7 +312,7 @@ unsigned virtual_poll_locked(struct l2fs *fs, struct handle *h, struct waiter *w
 {
     struct view *v = h->virtual_data;
 
-    if (h->inode->vfile->request)
+    if (inode_vfile(h->inode)->request)
         return ready_poll_locked(fs, h, w);
     if (!follows_events(v->file) || follower_poll_locked(fs, &v->follower, w))
         return POLLIN | POLLRDNORM;
@@ -310,7 +324,7 @@ void virtual_release(struct l2fs *fs, struct handle *h)
     struct view *v = h->virtual_data;
 
     LOCKED_SCOPE(&fs->ns->lock);
-    if (h->inode->vfile->request) {
+    if (inode_vfile(h->inode)->request) {
         ready_release_locked(fs, h);
         return;
     }

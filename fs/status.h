@@ -25,6 +25,8 @@ int status_print_history(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_tier(struct l2fs *fs, size_t tier, struct text *out);
 int status_print_usage(struct l2fs *fs, size_t tier, struct text *out);
 
+/* ---- status.c: a file that has no name yet; NULL on no memory ---- */
+struct inode *status_new_file_locked(struct l2fs *fs, uint32_t mode, const struct vfile *file);
 /* ---- status.c: a directory of files below `parent`, and its end. ns->lock; the counts of files are
  * the caller's to restore. 0 or -errno, then there may be a part of it. ---- */
 int status_add_dir_locked(struct l2fs *fs, struct inode *parent, const char *name,

@@ -50,7 +50,7 @@ static void count(struct tally *t, uint64_t bytes)
 
 static void keep_victim(struct survey *s, const struct inode *inode, uint64_t bytes)
 {
-    time_t used = MAX(inode->atime.tv_sec, inode->mtime.tv_sec);
+    int64_t used = MAX(inode->atime, inode->mtime) / (int64_t)NSEC_PER_SEC;
     char key[KEY_PATH_MAX + 2];
     char *copy;
 

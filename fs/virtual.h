@@ -1,6 +1,6 @@
 /* virtual.h - the .l2fs directory, as the core sees it. Level 4.
  *
- * Its directories have dir.reserved and its files inode.vfile; they are found by lookup like any
+ * Its directories have dir.reserved and its files inode_vfile(); they are found by lookup like any
  * other name, but not listed in the root, never stored, and nothing can be made or removed there.
  */
 #ifndef L2FS_VIRTUAL_H
@@ -25,7 +25,7 @@ void peers_refresh(struct l2fs *fs);
 /* Loop thread, at each tick: notes since when something is wrong. */
 void health_tick(struct l2fs *fs, uint64_t now);
 
-/* Handles of files with inode.vfile: open sets the mode and virtual_data of `h`, and may wait. Release
+/* Handles of files with inode_vfile(): open sets the mode and virtual_data of `h`, and may wait. Release
  * and read take ns->lock; read may wait for a tier, at most 2 s. */
 int virtual_open_locked(struct l2fs *fs, struct handle *h, struct waiter *w);
 ssize_t virtual_read(struct l2fs *fs, struct handle *h, void *buf, size_t len, off_t off,

@@ -10,7 +10,7 @@
 /* Files and directories below .l2fs, and .l2fs itself: xattr_control.h. */
 static inline bool xattr_is_virtual(const struct inode *inode)
 {
-    return inode->vfile || (inode->dir && inode->dir->reserved);
+    return inode_vfile(inode) || (inode->dir && inode->dir->reserved);
 }
 
 static inline bool xattr_is_user(const char *name)

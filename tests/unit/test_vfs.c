@@ -271,6 +271,43 @@ START_TEST(directories_move_with_their_keys)
 }
 END_TEST
 
+static void set_times(const struct stat *st)
+{
+    struct waiter w = {0};
+
+    ck_assert_int_eq(vfs_setattr(r.fs, vfsrig_find(&r, "k"), st, VFS_SET_ATIME | VFS_SET_MTIME, &w),
+                     0);
+}
+
+START_TEST(times_are_kept_to_the_nanosecond)
+{
+    const struct timespec times[] = {{-86400, 1}, {0, 0}, {1700000000, 999999999}, {7258118400, 5}};
+    const time_t far[] = {INT64_MAX, INT64_MIN};
+    struct inode *inode;
+    struct stat st, got;
+    bool settled;
+
+    ck_assert_int_eq(vfsrig_put(&r, "k", 100, 2), 0);
+    inode = vfsrig_find(&r, "k");
+    for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
+        st = (struct stat){.st_mtim = times[i], .st_atim = times[i]};
+        set_times(&st);
+        ck_assert_int_eq(vfs_getattr(r.fs, inode, &got, &settled), 0);
+        ck_assert_int_eq(got.st_mtim.tv_sec, times[i].tv_sec);
+        ck_assert_int_eq(got.st_mtim.tv_nsec, times[i].tv_nsec);
+        ck_assert_int_eq(got.st_atim.tv_sec, times[i].tv_sec);
+        ck_assert_int_eq(got.st_atim.tv_nsec, times[i].tv_nsec);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(far); i++) {
+        st = (struct stat){.st_mtim.tv_sec = far[i]};
+        set_times(&st);
+        ck_assert_int_eq(vfs_getattr(r.fs, inode, &got, &settled), 0);
+        ck_assert_int_eq(got.st_mtim.tv_sec < 0, far[i] < 0);
+        ck_assert_int_gt(llabs(got.st_mtim.tv_sec), 9000000000);
+    }
+}
+END_TEST
+
 START_TEST(l1_evicts_and_everything_stays_readable)
 {
     char name[16];
@@ -364,6 +401,7 @@ int main(void)
         fsync_reaches_l2,
         fsync_under_a_temporary_name_holds_after_rename,
         directories_move_with_their_keys,
+        times_are_kept_to_the_nanosecond,
         l1_evicts_and_everything_stays_readable,
         full_l1_is_enospc_and_loses_nothing,
         corrupt_is_a_miss_and_never_served,
