@@ -20,19 +20,32 @@ static void close_both(void)
     end_close(&b);
 }
 
-static void check_moves(uint64_t size)
+static void check_moves_to(struct end *there, struct end *here, uint64_t size)
 {
     AUTO_FREE char *from = pattern_new(size, 7);
     AUTO_FREE char *to = calloc(1, size + 1);
     struct xfer send, recv;
 
-    xfer_init(&send, &a);
-    xfer_init(&recv, &b);
+    xfer_init(&send, here);
+    xfer_init(&recv, there);
     xfer_recv(&recv, 42, to, size);
     xfer_send(&send, 42, from, size);
     ck_assert_int_eq(xfer_wait(&send), 0);
     ck_assert_int_eq(xfer_wait(&recv), 0);
     ck_assert(pattern_is(to, size, 7));
+}
+
+static void check_moves(uint64_t size)
+{
+    check_moves_to(&b, &a, size);
+}
+
+/* Both ways: UCX 1.13 may end the process when a socket fails while its connection is being made. */
+static void open_made(int kind)
+{
+    open_both(kind);
+    check_moves_to(&b, &a, 1);
+    check_moves_to(&a, &b, 1);
 }
 
 static const uint64_t sizes[] = {0, 1, 7, 4 * KIB, MIB, 64 * MIB};
@@ -217,7 +230,7 @@ START_TEST(close_ends_what_is_outstanding)
     char *to = calloc(1, size);
     struct xfer send, recv, never;
 
-    open_both(_i);
+    open_made(_i);
     xfer_init(&send, &a);
     xfer_init(&recv, &b);
     xfer_init(&never, &b);
@@ -241,7 +254,7 @@ START_TEST(close_while_sending)
     AUTO_FREE char *to = calloc(1, size);
     struct xfer send, recv;
 
-    open_both(_i);
+    open_made(_i);
     xfer_init(&send, &a);
     xfer_init(&recv, &b);
     xfer_recv(&recv, 1, to, size);
