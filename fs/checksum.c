@@ -44,8 +44,9 @@ int checksum_file(int fd, uint64_t size, uint32_t *out)
         if (n == 0)
             return -EIO;
         crc = checksum(crc, piece, (size_t)n);
-        sched_yield(); /* a request that woke on this core need not wait for a large file's end */
         done += (uint64_t)n;
+        if (done < size)
+            sched_yield(); /* who woke on this core need not wait for a large file's end */
     }
     *out = crc;
     return 0;

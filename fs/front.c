@@ -26,6 +26,7 @@
 #include "thread.h"
 
 #define STOP_DRAIN_NS (2 * NSEC_PER_SEC)
+#define IDLE_WORKERS_LEAST 4
 
 void front_features(struct front_features *out)
 {
@@ -281,6 +282,13 @@ void front_stop(struct front *f)
     errno = saved;
 }
 
+/* The kernel wakes the one that has slept longest: of many, each comes to its request with cold
+ * caches. As many as can run are enough, since none of them waits. */
+static unsigned idle_workers(void)
+{
+    return (unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), (long)IDLE_WORKERS_LEAST);
+}
+
 int front_run(struct front *f, void (*ready)(void *arg), void *arg)
 {
     struct fuse_loop_config *loop = fuse_loop_cfg_create();
@@ -295,6 +303,7 @@ int front_run(struct front *f, void (*ready)(void *arg), void *arg)
         if (f->cfg->threads > 0)
             fuse_loop_cfg_set_max_threads(loop, (unsigned)f->cfg->threads);
         fuse_loop_cfg_set_clone_fd(loop, geteuid() == 0);
+        fuse_loop_cfg_set_idle_threads(loop, idle_workers());
         rc = fuse_session_loop_mt(f->se, loop);
         if (rc < 0)
             log_err("front: the session ended: %s", strerror(-rc));

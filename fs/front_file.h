@@ -9,12 +9,9 @@ struct front_file {
     struct list link;  /* front.lock */
     atomic_bool known; /* set when the kernel is told of it: orders what was written before */
     struct handle *handle;
-    pthread_rwlock_t replies;   /* shared by reads until fuse_reply has returned, not only reached
+    pthread_rwlock_t replies; /* shared by reads until fuse_reply has returned, not only reached
                                  * the kernel: the handle's mapping is theirs so long */
-    struct front_poll *poll;    /* front.lock; what the instance keeps for it */
-    bool flushed;               /* front.lock; how the file was at the last flush: */
-    off_t flushed_size;         /* front.lock */
-    struct timespec flushed_at; /* front.lock; mtime */
+    struct front_poll *poll;  /* front.lock; what the instance keeps for it */
 };
 
 struct front_poll {

@@ -8,6 +8,10 @@
 
 #include "front_file.h"
 
+/* open(2) looks at the mode of what it has created once more, and would ask us for it. What is written
+ * makes the kernel ask anew, but for a store to a mapping: its times may be stale for so long. */
+#define NEW_FILE_SECONDS 0.01
+
 struct open_request {
     struct request r;
     struct inode *inode; /* open: which; create, tmpfile: out */
@@ -184,6 +188,7 @@ static bool answer_create(struct open_request *o)
         return false;
     }
     entry_fill(f, o->inode, &st, settled, &e);
+    e.attr_timeout = MAX(e.attr_timeout, NEW_FILE_SECONDS);
     return fuse_reply_create(o->r.req, &e, &o->fi) == 0;
 }
 
@@ -245,31 +250,12 @@ static void do_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fu
 
 /* ---- flush, release ---- */
 
-/* Remembers how the file was, to know after the end of the session whether it was written since. */
-static void note_flush(struct front *f, struct front_file *file)
-{
-    struct stat st;
-    bool settled;
-
-    if (vfs_getattr(f->fs, file->handle->inode, &st, &settled))
-        return;
-    LOCKED_SCOPE(&f->lock);
-    file->flushed = true;
-    file->flushed_size = st.st_size;
-    file->flushed_at = st.st_mtim;
-}
-
 static void do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    struct front *f = front_of(req);
-    struct front_file *file = file_of(fi);
     struct caller c = caller_of(req);
-    int rc = vfs_flush(f->fs, file->handle, &c);
 
     (void)ino;
-    if (!rc && file->handle->write)
-        note_flush(f, file);
-    reply_status(req, rc);
+    reply_status(req, vfs_flush(front_of(req)->fs, file_of(fi)->handle, &c));
 }
 
 static void do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -282,16 +268,6 @@ static void do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     reply_status(req, 0);
 }
 
-static bool unchanged_since_flush(struct front *f, const struct front_file *file)
-{
-    struct stat st;
-    bool settled;
-
-    return file->flushed && !vfs_getattr(f->fs, file->handle->inode, &st, &settled) &&
-           st.st_size == file->flushed_size && st.st_mtim.tv_sec == file->flushed_at.tv_sec &&
-           st.st_mtim.tv_nsec == file->flushed_at.tv_nsec;
-}
-
 void files_close_all(struct front *f)
 {
     struct list *l;
@@ -299,7 +275,7 @@ void files_close_all(struct front *f)
     while ((l = list_pop_front(&f->files))) {
         struct front_file *file = list_entry(l, struct front_file, link);
 
-        if (file->handle->write && !unchanged_since_flush(f, file))
+        if (file->handle->write && !vfs_unchanged_since_flush(f->fs, file->handle))
             file->handle->killed = true;
         backing_forget(file->handle);
         file_close(f, file);

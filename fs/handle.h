@@ -54,6 +54,9 @@ struct handle {
     bool killed;        /* its last close came from a process killed by a signal */
     bool beside_writer; /* somebody was writing it at this open */
     bool passthrough;   /* front's use */
+    bool flushed;       /* by close(2), ns->lock; the file was then: */
+    uint64_t flushed_size;
+    int64_t flushed_at; /* mtime */
     void *map;          /* read fallback: the file as it was at the first read, or NULL; ns->lock */
     size_t map_len;
     uint64_t given;     /* the file whose bytes it read before they were verified; ns->lock */

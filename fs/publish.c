@@ -232,14 +232,14 @@ static ssize_t read_proc(pid_t pid, const char *name, char *buf, size_t size)
 
 /* A process that is being killed closes its files like any other. /proc/PID/stat tells the signal in
  * exit_code, its last field. That file must not be read while the process is in execve, which closes
- * files too and would wait for us with the lock that the reading takes; status takes none, and shows
- * no table of files once the process exits. */
+ * files too and would wait for us with the lock that the reading takes; statm takes none, is quickly
+ * read, and shows no memory once the process exits. */
 static bool killed_by_signal(pid_t pid)
 {
     char text[4096];
     const char *code;
 
-    if (read_proc(pid, "status", text, sizeof(text)) <= 0 || !strstr(text, "\nFDSize:\t0\n"))
+    if (read_proc(pid, "statm", text, sizeof(text)) <= 0 || strncmp(text, "0 ", 2) != 0)
         return false;
     if (read_proc(pid, "stat", text, sizeof(text)) <= 0)
         return false;
@@ -269,7 +269,19 @@ int vfs_flush(struct l2fs *fs, struct handle *h, const struct caller *c)
         return 0;
     file_refresh_locked(fs, inode);
     file_record_locked(fs, o, RECORD_FLUSHED);
+    h->flushed = true;
+    h->flushed_size = inode->size;
+    h->flushed_at = inode->mtime;
     return 0;
+}
+
+bool vfs_unchanged_since_flush(struct l2fs *fs, const struct handle *h)
+{
+    const struct inode *inode = h->inode;
+
+    LOCKED_SCOPE(&fs->ns->lock);
+    file_refresh_locked(fs, h->inode);
+    return h->flushed && inode->size == h->flushed_size && inode->mtime == h->flushed_at;
 }
 
 static void release_disk_locked(struct l2fs *fs, struct object *o)

@@ -318,20 +318,17 @@ bool staging_can_record(const struct staging *s)
     return s->can_record;
 }
 
-/* xattrs have no *at calls: go through /proc/self/fd of the directory. */
-static void proc_path(struct staging *s, uint64_t id, char path[64])
-{
-    snprintf(path, 64, "/proc/self/fd/%d/%016" PRIx64, s->dirfd, id);
-}
-
 int staging_set_record(struct staging *s, uint64_t id, const void *record, size_t len)
 {
-    char path[64];
+    AUTO_CLOSE int fd = -1;
+    int err;
 
     if (!s->can_record)
         return 0;
-    proc_path(s, id, path);
-    return setxattr(path, RECORD_XATTR, record, len, 0) ? -errno : 0;
+    err = staging_get(s, id, O_RDONLY, &fd);
+    if (err)
+        return err;
+    return fsetxattr(fd, RECORD_XATTR, record, len, 0) ? -errno : 0;
 }
 
 size_t staging_get_note(struct staging *s, void *note, size_t size)
@@ -349,14 +346,13 @@ int staging_set_note(struct staging *s, const void *note, size_t len)
 static bool scan_one(struct staging *s, uint64_t id, staging_scan_fn *fn, void *arg)
 {
     AUTO_FREE char *record = malloc(STAGING_RECORD_MAX);
-    char path[64];
+    AUTO_CLOSE int fd = -1;
     struct stat st;
     ssize_t len;
 
-    if (!fn || !record || staging_stat(s, id, &st))
+    if (!fn || !record || staging_get(s, id, O_RDONLY, &fd) || fstat(fd, &st))
         return false;
-    proc_path(s, id, path);
-    len = getxattr(path, RECORD_XATTR, record, STAGING_RECORD_MAX);
+    len = fgetxattr(fd, RECORD_XATTR, record, STAGING_RECORD_MAX);
     return fn(arg, id, &st, record, len > 0 ? (size_t)len : 0);
 }
 

@@ -85,6 +85,8 @@ int vfs_open(struct l2fs *fs, struct inode *inode, int flags, const struct calle
              struct waiter *w, struct handle **out);
 /* At every close(2). -ENOSPC when a writer may have met the limit: its object is not accepted. */
 int vfs_flush(struct l2fs *fs, struct handle *h, const struct caller *c);
+/* It was flushed, and nobody has written the file since. */
+bool vfs_unchanged_since_flush(struct l2fs *fs, const struct handle *h);
 void vfs_release(struct l2fs *fs, struct handle *h); /* frees; the last writer's publishes */
 int vfs_fsync(struct l2fs *fs, struct inode *inode, struct waiter *w);
 int vfs_fsyncdir(struct l2fs *fs, struct inode *dir, struct waiter *w);
