@@ -2,19 +2,24 @@
  *
  * Directories wait on a stack of paths, so one is open at a time whatever the depth, and a
  * directory is reported before what is in it. Entries are taken in order of inode within a batch,
- * which on a cold disk is the order of the inode tables. Threads: list on any; the count has a
- * thread of its own that gives way to the first list, which counts as well.
+ * which on a cold disk is the order of the inode tables.
+ *
+ * Threads: list on any; the count has a thread of its own that gives way to listings, which count as
+ * well. A crew looks at the entries of a batch, part by part; what it saw is told under `lock`.
  */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 
 #include "fs.h"
+#include "fs_crew.h"
 #include "fs_xattr.h"
 #include "log.h"
 #include "thread.h"
 
 #define BATCH 4096
+#define PART 128 /* entries of a batch that one thread looks at before it tells */
+#define THREADS_MAX 4
 #define COUNT_TRIES 3
 
 struct name {
@@ -32,18 +37,31 @@ struct scan {
     struct fs *f;
     l2_list_fn *fn; /* NULL: only count */
     void *arg;
-    const _Atomic bool *stop; /* may be NULL */
+    struct fs_crew *crew;
     struct batch batch;
+    DIR *dir;
+    size_t prefix; /* length of the directory's part of `key` */
+
+    pthread_mutex_t lock; /* while the crew is at work it guards what follows */
+    char key[KEY_PATH_MAX + 2];
     char **dirs; /* stack, paths ending in '/' but for the root "" */
     size_t n_dirs, cap_dirs;
-    char key[KEY_PATH_MAX + 2];
-    size_t prefix; /* length of the directory's part of `key` */
-    DIR *dir;
-    bool stopped;
-    bool no_xattrat; /* each file is opened for its xattrs */
     struct l2_usage found;
     size_t unreadable;
     char *example; /* the first that was not readable */
+    int error;
+
+    _Atomic bool stopped;
+    _Atomic bool no_xattrat; /* each file is opened for its xattrs */
+};
+
+/* What there is to tell of an entry. */
+struct seen {
+    const char *name;
+    struct stat st;
+    struct fs_record record;
+    struct l2_xattrs xattrs;
+    int err;
 };
 
 static int push_dir(struct scan *s, const char *path)
@@ -70,79 +88,120 @@ static void skip(struct scan *s, const char *key, int err)
 }
 
 /* Old kernels, and sandboxes that do not know the call, open each file. */
-static int open_and_read(struct scan *s, const char *name, struct fs_record *record,
-                         struct l2_xattrs *kept)
+static int open_and_read(struct scan *s, struct seen *e)
 {
-    AUTO_CLOSE int fd = openat(dirfd(s->dir), name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    AUTO_CLOSE int fd =
+        openat(dirfd(s->dir), e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
-    return fd < 0 ? -errno : fs_xattrs_read(fd, NULL, record, kept);
+    return fd < 0 ? -errno : fs_xattrs_read(fd, NULL, &e->record, &e->xattrs);
 }
 
-static int read_details(struct scan *s, const char *name, struct l2_entry *e)
+static int read_details(struct scan *s, struct seen *e)
 {
-    struct fs_record record;
     int err = -ENOSYS;
 
-    if (!s->no_xattrat)
-        err = fs_xattrs_read(dirfd(s->dir), name, &record, &e->xattrs);
-    if (err == -ENOSYS || err == -EPERM) {
-        s->no_xattrat = true;
-        err = open_and_read(s, name, &record, &e->xattrs);
-    }
-    if (err)
+    if (!atomic_load(&s->no_xattrat))
+        err = fs_xattrs_read(dirfd(s->dir), e->name, &e->record, &e->xattrs);
+    if (err != -ENOSYS && err != -EPERM)
         return err;
-    e->has_crc = S_ISREG(e->attr.mode) && s->f->recording && record.state == FS_RECORD_GOOD &&
-                 record.size == e->size;
-    e->crc32c = e->has_crc ? record.crc32c : 0;
-    return 0;
+    atomic_store(&s->no_xattrat, true);
+    return open_and_read(s, e);
 }
 
-static int report(struct scan *s, const char *name, const struct stat *st)
+static bool is_listed(const struct stat *st)
 {
+    return S_ISDIR(st->st_mode) || S_ISREG(st->st_mode);
+}
+
+static void look(struct scan *s, struct seen *e)
+{
+    e->err = fstatat(dirfd(s->dir), e->name, &e->st, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
+    if (!e->err && s->fn && s->f->xattrs && is_listed(&e->st))
+        e->err = read_details(s, e);
+}
+
+static void report_locked(struct scan *s, const struct seen *seen)
+{
+    const struct stat *st = &seen->st;
+    bool file = S_ISREG(st->st_mode);
     struct l2_entry e = {
         .key = s->key,
-        .size = S_ISDIR(st->st_mode) ? 0 : (uint64_t)st->st_size,
+        .size = file ? (uint64_t)st->st_size : 0,
         .blocks = (uint64_t)st->st_blocks,
+        .xattrs = seen->xattrs,
     };
-    int err;
 
     fs_attr_from(st, &e.attr);
-    err = s->f->xattrs ? read_details(s, name, &e) : 0;
-    if (err)
-        return err;
-    s->stopped = !s->fn(s->arg, &e);
-    free(e.xattrs.data);
-    return 0;
+    e.has_crc = file && s->f->recording && seen->record.state == FS_RECORD_GOOD &&
+                seen->record.size == e.size;
+    e.crc32c = e.has_crc ? seen->record.crc32c : 0;
+    if (!s->fn(s->arg, &e))
+        atomic_store(&s->stopped, true);
 }
 
-static int visit(struct scan *s, const char *name)
+/* `key` is the entry's. */
+static int tell_locked(struct scan *s, const struct seen *e)
 {
-    size_t len = strlen(name);
-    struct stat st;
-    bool dir;
-    int err = 0;
+    size_t len = strlen(e->name);
+    bool dir = S_ISDIR(e->st.st_mode);
 
     if (s->prefix + len > KEY_PATH_MAX)
         return -ENAMETOOLONG;
-    memcpy(s->key + s->prefix, name, len + 1);
-    if (fstatat(dirfd(s->dir), name, &st, AT_SYMLINK_NOFOLLOW))
-        return -errno;
-    dir = S_ISDIR(st.st_mode);
-    if (!dir && !S_ISREG(st.st_mode))
-        return 0;
-    if (dir)
+    memcpy(s->key + s->prefix, e->name, len + 1);
+    if (e->err || !is_listed(&e->st))
+        return e->err;
+    if (dir) {
         memcpy(s->key + s->prefix + len, "/", 2);
-    if (dir)
-        fs_space_dir_is(&s->f->space, &st);
-    if (s->fn)
-        err = report(s, name, &st);
-    if (!err && dir)
-        return push_dir(s, s->key);
-    if (!err) {
-        s->found.used += fs_space_of(&st);
-        s->found.objects++;
+        fs_space_dir_is(&s->f->space, &e->st);
     }
-    return err;
+    if (s->fn)
+        report_locked(s, e);
+    if (dir)
+        return push_dir(s, s->key);
+    s->found.used += fs_space_of(&e->st);
+    s->found.objects++;
+    return 0;
+}
+
+/* Only a count ends early, but for what `fn` says. */
+static bool is_over(struct scan *s)
+{
+    if (!s->fn && (atomic_load(&s->f->counter_stop) || atomic_load(&s->f->space.listings)))
+        atomic_store(&s->stopped, true);
+    return atomic_load(&s->stopped);
+}
+
+static void tell_part(struct scan *s, struct seen *seen, size_t n)
+{
+    LOCKED_SCOPE(&s->lock);
+    for (size_t i = 0; i < n; i++) {
+        int err = is_over(s) ? 0 : tell_locked(s, &seen[i]);
+
+        if (err == -ENOMEM) {
+            s->error = err;
+            atomic_store(&s->stopped, true);
+        } else if (err) {
+            skip(s, s->key, err);
+        }
+        free(seen[i].xattrs.data);
+    }
+}
+
+/* On any thread of the crew. */
+static void visit_part(void *arg, size_t part)
+{
+    struct scan *s = arg;
+    const struct name *names = s->batch.entries + part * PART;
+    size_t n = MIN(s->batch.n - part * PART, (size_t)PART);
+    struct seen seen[PART];
+
+    if (is_over(s))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        seen[i] = (struct seen){.name = s->batch.names.data + names[i].at};
+        look(s, &seen[i]);
+    }
+    tell_part(s, seen, n);
 }
 
 static int by_inode(const void *a, const void *b)
@@ -157,19 +216,10 @@ static int visit_batch(struct scan *s)
     struct batch *b = &s->batch;
 
     qsort(b->entries, b->n, sizeof(*b->entries), by_inode);
-    for (size_t i = 0; i < b->n && !s->stopped; i++) {
-        int err = visit(s, b->names.data + b->entries[i].at);
-
-        if (err == -ENOMEM)
-            return err;
-        if (err)
-            skip(s, s->key, err);
-        if (s->stop && atomic_load(s->stop))
-            s->stopped = true;
-    }
+    fs_crew_run(s->crew, (b->n + PART - 1) / PART, visit_part, s);
     b->n = 0;
     b->names.len = 0;
-    return 0;
+    return s->error;
 }
 
 static bool is_hidden(const struct scan *s, const struct dirent *e)
@@ -247,6 +297,8 @@ static void scan_fini(struct scan *s)
     free(s->batch.entries);
     text_fini(&s->batch.names);
     free(s->example);
+    fs_crew_destroy(s->crew);
+    pthread_mutex_destroy(&s->lock);
     free(s);
 }
 
@@ -266,6 +318,13 @@ static int scan_run(struct scan *s)
     return err;
 }
 
+static unsigned helpers(void)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return (unsigned)MIN(MAX(cpus, 1L), (long)THREADS_MAX) - 1;
+}
+
 static struct scan *scan_create(struct fs *f)
 {
     struct scan *s = calloc(1, sizeof(*s));
@@ -273,10 +332,12 @@ static struct scan *scan_create(struct fs *f)
     if (!s)
         return NULL;
     s->f = f;
+    lock_init(&s->lock);
     s->batch.entries = calloc(BATCH, sizeof(*s->batch.entries));
-    if (s->batch.entries)
+    s->crew = fs_crew_create(helpers());
+    if (s->batch.entries && s->crew)
         return s;
-    free(s);
+    scan_fini(s);
     return NULL;
 }
 
@@ -293,36 +354,43 @@ int fs_list(struct adapter *a, l2_list_fn *fn, void *arg)
     s->fn = fn;
     s->arg = arg;
     fs_op_begin(&f->health, &op, "list", "");
+    fs_space_listing_begin(&f->space);
     mark = fs_space_count_begin(&f->space);
     err = scan_run(s);
-    if (!err && !s->stopped && fs_space_count_end(&f->space, mark, &s->found, true))
-        atomic_store(&f->counter_stop, true);
+    if (!err && !s->stopped)
+        fs_space_count_end(&f->space, mark, &s->found, true);
+    fs_space_listing_end(&f->space);
     scan_fini(s);
     return fs_op_end(&f->health, &op, err);
 }
 
-/* True when the count is settled, or given up. */
-static bool count_once(struct fs *f, bool last)
+/* 0: settled; -EAGAIN: something changed meanwhile; -ECANCELED: it gave way. */
+static int count_once(struct fs *f, bool last)
 {
     struct scan *s = scan_create(f);
     uint64_t mark = fs_space_count_begin(&f->space);
-    bool done = true;
+    int err;
 
     if (!s)
-        return true;
-    s->stop = &f->counter_stop;
-    if (!scan_run(s) && !s->stopped)
-        done = fs_space_count_end(&f->space, mark, &s->found, !last);
+        return -ENOMEM;
+    err = scan_run(s);
+    if (!err && s->stopped)
+        err = -ECANCELED;
+    if (!err && !fs_space_count_end(&f->space, mark, &s->found, !last))
+        err = -EAGAIN;
     scan_fini(s);
-    return done;
+    return err;
 }
 
 static void *count_main(void *arg)
 {
     struct fs *f = arg;
+    int tries = 0, err = -EAGAIN;
 
-    for (int i = 1; i <= COUNT_TRIES && !count_once(f, i == COUNT_TRIES); i++)
-        ;
+    while ((err == -EAGAIN || err == -ECANCELED) && fs_space_count_turn(&f->space)) {
+        err = count_once(f, tries + 1 == COUNT_TRIES);
+        tries += err == -EAGAIN;
+    }
     fs_space_count_drop(&f->space);
     return NULL;
 }

@@ -211,6 +211,30 @@ bool fs_space_count_end(struct fs_space *s, uint64_t mark, const struct l2_usage
     return true;
 }
 
+void fs_space_listing_begin(struct fs_space *s)
+{
+    LOCKED_SCOPE(&s->lock);
+
+    atomic_fetch_add(&s->listings, 1);
+}
+
+void fs_space_listing_end(struct fs_space *s)
+{
+    LOCKED_SCOPE(&s->lock);
+
+    atomic_fetch_sub(&s->listings, 1);
+    pthread_cond_broadcast(&s->counted_cond);
+}
+
+bool fs_space_count_turn(struct fs_space *s)
+{
+    LOCKED_SCOPE(&s->lock);
+
+    while (s->counting && s->listings)
+        pthread_cond_wait(&s->counted_cond, &s->lock);
+    return s->counting;
+}
+
 void fs_space_count_drop(struct fs_space *s)
 {
     LOCKED_SCOPE(&s->lock);

@@ -14,6 +14,7 @@
 #ifndef L2FS_FS_SPACE_H
 #define L2FS_FS_SPACE_H
 
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
@@ -33,23 +34,24 @@ struct fs_space {
     int root;                /* constant; borrowed */
     pthread_mutex_t lock;
     pthread_cond_t counted_cond;
-    unsigned changing;   /* lock: changes between enter and leave */
-    uint64_t changes;    /* lock: how many have ended */
-    bool counting;       /* lock: the first count is under way */
-    bool counted;        /* lock: a count has ended, so `used` is all there is */
-    uint64_t used;       /* lock */
-    uint64_t objects;    /* lock */
-    uint64_t overhead;   /* lock: directories, our own files */
-    uint64_t reserved;   /* lock: by stores under way */
-    uint64_t guard;      /* lock: bytes of objects the disk allows as of checked_at */
-    uint64_t fs_size;    /* lock */
-    uint64_t fs_avail;   /* lock */
-    uint64_t checked_at; /* lock: clock_now */
-    bool checking;       /* lock: a thread is in statvfs */
-    struct hash notes;   /* lock: what was counted for directories and for files that grow */
-    struct list growing; /* lock: notes of files */
-    size_t n_growing;    /* lock */
-    uint64_t looked_at;  /* lock: clock_now of the last look at those */
+    unsigned changing;         /* lock: changes between enter and leave */
+    uint64_t changes;          /* lock: how many have ended */
+    bool counting;             /* lock: the first count is under way */
+    bool counted;              /* lock: a count has ended, so `used` is all there is */
+    _Atomic unsigned listings; /* under way; changed under lock */
+    uint64_t used;             /* lock */
+    uint64_t objects;          /* lock */
+    uint64_t overhead;         /* lock: directories, our own files */
+    uint64_t reserved;         /* lock: by stores under way */
+    uint64_t guard;            /* lock: bytes of objects the disk allows as of checked_at */
+    uint64_t fs_size;          /* lock */
+    uint64_t fs_avail;         /* lock */
+    uint64_t checked_at;       /* lock: clock_now */
+    bool checking;             /* lock: a thread is in statvfs */
+    struct hash notes;         /* lock: what was counted for directories and for files that grow */
+    struct list growing;       /* lock: notes of files */
+    size_t n_growing;          /* lock */
+    uint64_t looked_at;        /* lock: clock_now of the last look at those */
 };
 
 enum fs_space_for { FS_FOR_OBJECT, FS_FOR_NAMES };
@@ -88,6 +90,11 @@ bool fs_space_count_wanted(struct fs_space *s);
 uint64_t fs_space_count_begin(struct fs_space *s);
 bool fs_space_count_end(struct fs_space *s, uint64_t mark, const struct l2_usage *found,
                         bool exact);
+/* A listing counts as well: a count of its own gives way to it, and begins when there is none. False: no
+ * count is wanted any more. */
+void fs_space_listing_begin(struct fs_space *s);
+void fs_space_listing_end(struct fs_space *s);
+bool fs_space_count_turn(struct fs_space *s);
 /* The count is given up: what is known stays. */
 void fs_space_count_drop(struct fs_space *s);
 void fs_space_usage(struct fs_space *s, struct l2_usage *out);

@@ -223,7 +223,7 @@ static void take_slot(struct dir *dir, struct dentry *d)
     dir->live++;
 }
 
-void ns_name_link(struct namespace *ns, struct dentry *d, struct inode *inode)
+void ns_name_found(struct namespace *ns, struct dentry *d, struct inode *inode)
 {
     struct inode *dir = d->parent;
 
@@ -244,7 +244,12 @@ void ns_name_link(struct namespace *ns, struct dentry *d, struct inode *inode)
         inode->nlink++;
         ns->files += inode->nlink == 1;
     }
-    ns_touch(dir, true);
+}
+
+void ns_name_link(struct namespace *ns, struct dentry *d, struct inode *inode)
+{
+    ns_name_found(ns, d, inode);
+    ns_touch(d->parent, true);
     ns_touch(inode, false);
 }
 
@@ -278,6 +283,7 @@ void ns_unlink(struct namespace *ns, struct dentry *d)
         dir->nlink--;
         inode->nlink = 0;
         ns->dirs--;
+        ns->dirs_lost++;
     } else {
         inode->nlink--;
         ns->files -= inode->nlink == 0;

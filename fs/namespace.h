@@ -20,6 +20,7 @@ struct namespace
     uint64_t next_ino;
     size_t files;
     size_t dirs;
+    uint64_t dirs_lost; /* how many directories have lost their name: moved or removed */
 };
 
 /* The sequence that opens in a directory follow (readahead.c). */
@@ -62,6 +63,8 @@ int ns_link(struct namespace *ns, struct inode *dir, const char *name, struct in
  * names may be removed, but none comes. Errors but -EEXIST; what is not linked is freed by free(). */
 int ns_name_create(struct namespace *ns, struct inode *dir, const char *name, struct dentry **out);
 void ns_name_link(struct namespace *ns, struct dentry *d, struct inode *inode);
+/* As ns_name_link for a name that was there before: no time moves. */
+void ns_name_found(struct namespace *ns, struct dentry *d, struct inode *inode);
 /* Frees the dentry; the inode stays, with one name less. */
 void ns_unlink(struct namespace *ns, struct dentry *d);
 /* Remembers an inode without a name, so that ns_destroy finds it. */

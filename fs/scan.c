@@ -9,9 +9,19 @@
 #include "tenant.h"
 #include "xattr.h"
 
+/* The directory of the latest file: most files are in the same one as the file before. It is that
+ * one as long as no directory has lost its name since. */
+struct latest {
+    struct inode *dir; /* NULL: none */
+    uint64_t dirs_lost;
+    size_t len;
+    char path[KEY_PATH_MAX + 2]; /* ends in '/', or is "" */
+};
+
 struct scan {
     struct l2fs *fs;
     size_t tier;
+    struct latest latest;
     size_t skipped;
     size_t stale; /* copies of a key that differ from what the tree has */
     int error;
@@ -106,23 +116,36 @@ static int add_copy_locked(struct scan *s, struct dentry *d, const struct l2_ent
     return 0;
 }
 
-static int add_file_locked(struct scan *s, const struct l2_entry *e)
+static int find_dir_locked(struct scan *s, const char *key, struct inode **dir, const char **name)
 {
     struct namespace *ns = s->fs->ns;
-    struct inode *dir, *inode;
-    int64_t was, ctime;
-    const char *name;
-    struct dentry *d;
-    int err = ns_make_parents(ns, e->key, &dir, &name);
+    struct latest *l = &s->latest;
+    const char *slash = strrchr(key, '/');
+    size_t len = slash ? (size_t)(slash - key) + 1 : 0;
+    int err;
 
-    if (err)
+    *name = key + len;
+    if (l->dir && l->dirs_lost == ns->dirs_lost && l->len == len && !memcmp(l->path, key, len)) {
+        *dir = l->dir;
+        return 0;
+    }
+    l->dir = NULL;
+    err = ns_make_parents(ns, key, dir, name);
+    if (err || len > KEY_PATH_MAX)
         return err;
-    if (dir->dir->reserved)
-        return -EEXIST;
-    d = ns_find(ns, dir, name);
-    if (d)
-        return add_copy_locked(s, d, e);
-    inode = ns_new_inode(ns, S_IFREG | 0644);
+    *l = (struct latest){.dir = *dir, .dirs_lost = ns->dirs_lost, .len = len};
+    memcpy(l->path, key, len);
+    return 0;
+}
+
+static int new_file_locked(struct scan *s, struct inode *dir, const char *name,
+                           const struct l2_entry *e)
+{
+    struct namespace *ns = s->fs->ns;
+    struct inode *inode = ns_new_inode(ns, S_IFREG | 0644);
+    struct dentry *d;
+    int err;
+
     if (!inode)
         return -ENOMEM;
     set_attrs(inode, e);
@@ -133,21 +156,33 @@ static int add_file_locked(struct scan *s, const struct l2_entry *e)
     inode->tiers = 1u << s->tier;
     state_move(&inode->state,
                lives_on_disk(s->fs, dir, name, e->size, s->tier) ? STATE_DISK : STATE_EVICTED);
-    was = dir->mtime;
-    ctime = inode->ctime;
     err = set_xattrs(inode, &e->xattrs);
     if (!err)
-        err = ns_link(ns, dir, name, inode, &d);
-    dir->mtime = dir->ctime = was; /* found, not made now */
-    inode->ctime = ctime;
+        err = ns_name_create(ns, dir, name, &d);
     if (err) {
         ns_forget_unused(ns, inode);
         return err;
     }
+    ns_name_found(ns, d, inode);
     tenant_note_locked(s->fs, inode);
     s->fs->found++;
     d->in_l2 = true;
     return 0;
+}
+
+static int add_file_locked(struct scan *s, const struct l2_entry *e)
+{
+    struct inode *dir;
+    const char *name;
+    struct dentry *d;
+    int err = find_dir_locked(s, e->key, &dir, &name);
+
+    if (err)
+        return err;
+    if (dir->dir->reserved)
+        return -EEXIST;
+    d = ns_find(s->fs->ns, dir, name);
+    return d ? add_copy_locked(s, d, e) : new_file_locked(s, dir, name, e);
 }
 
 static bool on_entry(void *arg, const struct l2_entry *e)

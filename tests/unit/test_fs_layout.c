@@ -155,9 +155,15 @@ START_TEST(space_accounts)
     ck_assert(!fs_space_count_end(&s, mark, &found, true));
     fs_space_leave(&s);
     ck_assert(!fs_space_count_end(&s, mark, &found, true));
+    fs_space_listing_begin(&s);
+    fs_space_listing_end(&s);
+    ck_assert(fs_space_count_turn(&s)); /* that listing did not settle it */
     mark = fs_space_count_begin(&s);
+    fs_space_listing_begin(&s);
     ck_assert(fs_space_count_end(&s, mark, &found, true));
     ck_assert(!fs_space_count_wanted(&s));
+    ck_assert(!fs_space_count_turn(&s)); /* and does not wait for the listing */
+    fs_space_listing_end(&s);
 
     ck_assert_int_eq(fs_space_reserve(&s, room - 40960, FS_FOR_OBJECT, &limit), 0);
     ck_assert_int_eq(fs_space_reserve(&s, 1, FS_FOR_OBJECT, &limit), -ENOSPC);

@@ -1,5 +1,6 @@
 /* test_fs_names.c - the fs adapter's listing, accounts, locks, directories, attributes and disk files. */
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/xattr.h>
 
@@ -80,6 +81,43 @@ START_TEST(lists_everything)
     ck_assert_uint_eq(seen.with_crc, 2);
     ck_assert(seen.xattr);
     rig_buf_close(&buf);
+}
+END_TEST
+
+#define MANY 4500 /* more than one batch */
+
+struct tally {
+    _Atomic int inside;
+    unsigned char told[MANY];
+};
+
+static bool tally(void *arg, const struct l2_entry *e)
+{
+    struct tally *t = arg;
+    int i;
+
+    ck_assert_int_eq(atomic_fetch_add(&t->inside, 1), 0); /* one at a time */
+    if (sscanf(e->key, "many/%d", &i) == 1)
+        t->told[i]++;
+    atomic_fetch_sub(&t->inside, 1);
+    return true;
+}
+
+START_TEST(lists_each_once)
+{
+    struct tally *t = calloc(1, sizeof(*t));
+
+    fixture_mkdir("many");
+    for (int i = 0; i < MANY; i++) {
+        char key[32];
+
+        snprintf(key, sizeof(key), "many/%d", i);
+        fixture_write(key, "", 0);
+    }
+    ck_assert_int_eq(rig.a->ops->list(rig.a, tally, t), 0);
+    for (int i = 0; i < MANY; i++)
+        ck_assert_int_eq(t->told[i], 1);
+    free(t);
 }
 END_TEST
 
@@ -271,6 +309,7 @@ int main(void)
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, lists_everything);
+    tcase_add_test(tc, lists_each_once);
     tcase_add_test(tc, listing_stops);
     tcase_add_test(tc, usage_follows);
     tcase_add_test(tc, locked_keys_stay);
