@@ -74,6 +74,7 @@ pd_sources = \
 	adapters/pd_recv_foreign.c \
 	adapters/pd_recv_impl.h \
 	adapters/pd_recv_land.c \
+	adapters/pd_recv_pack.c \
 	adapters/pd_recv_parts.h \
 	adapters/pd_recv_peer.c \
 	adapters/pd_recv_queue.c \
@@ -90,6 +91,7 @@ pd_sources = \
 	adapters/pd_send_done.c \
 	adapters/pd_send_impl.h \
 	adapters/pd_send_key.c \
+	adapters/pd_send_pack.c \
 	adapters/pd_send_peer.c \
 	adapters/pd_transport.c \
 	adapters/pd_transport.h \

@@ -9,7 +9,9 @@
  * AllocRequest with sizes that are not all as long as keys.
  *
  * Between two l2fs: AllocResponse has already + tags = keys, tags in the order of the keys that are
- * not there; or error and reason, and nothing was given. The smaller batches or the single keys of a
+ * not there; or error and reason, and nothing was given. Where the request has `packs`, tags next to
+ * each other that are equal are of a pack: the bytes of its keys, none empty, each within PD_PACK_KEY
+ * and all within PD_PACK_MAX, are one message, also when some were cancelled meanwhile. The smaller batches or the single keys of a
  * refused one may be asked for again. For a key of size 0 no data message is sent. Commit has a
  * crc32c per tag and CommitReply an errno per tag; a Commit may arrive before the last data, and
  * twice. CancelNotif comes when no send of those keys is under way any more; the other keys of its
@@ -28,6 +30,8 @@
 #define PD_KEYS_MAX 65536        /* entries of a list */
 #define PD_STRING_MAX 65535      /* bytes of a string */
 #define PD_BATCH_KEYS 1024       /* keys of an AllocRequest with sizes */
+#define PD_PACK_KEY (64 * KIB)   /* bytes of a key in a pack */
+#define PD_PACK_MAX (1 * MIB)    /* of all its keys */
 
 enum pd_type {
     /* of LMCache's PD backend */
@@ -84,6 +88,7 @@ struct pd_message {
     struct pd_ints already_sent_indexes, remote_indexes; /* also cached_indexes */
     /* + AllocRequest: given by l2fs senders only (sizes.n != 0 tells); all of keys.n entries */
     struct pd_ints sizes, crcs, modes, uids, gids, mtimes; /* mtimes: ns since 1970 */
+    bool packs; /* + AllocRequest: tags of the answer may be equal */
     /* + request and reply */
     int64_t seq;         /* echoed; 0: absent */
     int64_t alloc_id;    /* AllocResponse, Commit, CancelNotif */

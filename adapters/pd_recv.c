@@ -312,7 +312,7 @@ static void free_all(struct pd_recv *r)
     hash_fini(&r->allocs);
     hash_fini(&r->tags);
     hash_fini(&r->ready);
-    assert(!r->nallocs && !r->mapped && !r->memory);
+    assert(!r->nallocs && !r->mapped && !r->memory && !r->packed);
     free(r->ranks);
     free(r);
 }

@@ -99,6 +99,7 @@ void recv_alloc_free(struct recv_alloc *a)
         r->nallocs--;
     }
     r->memory -= a->waiter.weight;
+    recv_packs_free(a);
     free(a->items);
     free(a->keys);
     free(a->errors);
@@ -249,8 +250,9 @@ static void grant(struct recv_alloc *a)
     struct pd_recv *r = a->recv;
 
     a->busy++;
+    recv_packs_post(a);
     for (size_t i = 0; i < a->n; i++) {
-        if (!a->items[i].present)
+        if (!a->items[i].present && !a->items[i].tag)
             recv_item_post(&a->items[i], a->peer->conn);
     }
     a->id = ++r->last_id;
@@ -286,12 +288,12 @@ static void finish(struct recv_waiter *w, int error)
 
     if (error) {
         refuse(a, error);
-    } else if (a->busy) {
-        a->phase = ALLOC_STAGING;
-        recv_land_stage(a);
-    } else {
-        grant(a);
+        return;
     }
+    a->phase = ALLOC_STAGING;
+    recv_packs_make(a);
+    if (!recv_land_stage(a))
+        grant(a);
 }
 
 /* Nothing is held any more: what stays is the outcome. */
@@ -356,6 +358,8 @@ static int create(const struct recv_request *req, struct recv_peer *p, struct re
     a->waiter = (struct recv_waiter){
         .rank = req->rank, .weight = weight, .attempt = attempt, .finish = finish};
     list_init(&a->waiter.link);
+    list_init(&a->packs);
+    a->may_pack = m->packs;
     a->recv = r;
     a->peer = p;
     a->epoch = p->epoch;

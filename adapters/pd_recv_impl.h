@@ -69,7 +69,7 @@ enum recv_state {
     ITEM_WANTED,
     ITEM_RESERVED,   /* room */
     ITEM_STAGING,    /* at the lander */
-    ITEM_POSTED,     /* a receive has the buffer */
+    ITEM_POSTED,     /* a receive has the buffer, or that of its pack */
     ITEM_CHECKING,   /* at the lander */
     ITEM_CHECKED,    /* `sum` is known, the buffer is gone, the file is there */
     ITEM_PUBLISHING, /* at the lander */
@@ -78,9 +78,10 @@ enum recv_state {
 
 /* A key on its way. `settled`: its outcome is known, while it may still hold what it has. */
 struct recv_item {
-    struct hash_node node; /* pd_recv.tags, while POSTED */
+    struct hash_node node; /* pd_recv.tags, while POSTED and in no pack */
     struct recv_alloc *alloc;
-    struct pd_transfer transfer;
+    struct pd_transfer transfer; /* not used in a pack */
+    struct recv_pack *pack;      /* what its bytes come in; NULL: a message of their own */
     struct letter letter;
     enum recv_state state;
     bool settled, present;
@@ -94,8 +95,6 @@ struct recv_item {
     uint32_t sum;
 };
 
-enum recv_phase { ALLOC_WAITING, ALLOC_STAGING, ALLOC_GRANTED, ALLOC_ENDED };
-
 struct recv_alloc {
     struct recv_waiter waiter;
     struct hash_node node; /* pd_recv.allocs, by id */
@@ -103,20 +102,20 @@ struct recv_alloc {
     struct pd_recv *recv;
     struct recv_peer *peer;       /* NULL: in pd_recv.ended */
     char name[RECV_NAME_MAX + 1]; /* of the peer */
-    enum recv_phase phase;
+    enum { ALLOC_WAITING, ALLOC_STAGING, ALLOC_GRANTED, ALLOC_ENDED } phase;
     int64_t id, epoch;
     struct recv_origin asked;     /* the AllocRequest */
     struct recv_origin committed; /* server NULL: no Commit waits */
-    bool commit;                  /* came */
+    bool commit, may_pack;        /* came; the sender knows of packs */
     struct loop_timer timer;      /* lease, then fence */
     struct letter letter;
+    struct list packs;       /* struct recv_pack */
     struct recv_item *items; /* NULL: none holds anything any more */
     char *keys;
     int *errors; /* of each item */
     size_t n, next, ntags, unsettled;
-    size_t busy;    /* items that hold something, and who goes over them */
-    uint64_t room;  /* bytes of what needs room */
-    uint64_t since; /* when it was retired */
+    size_t busy;          /* items that hold something, and who goes over them */
+    uint64_t room, since; /* bytes of what needs room; when it was retired */
 };
 
 struct recv_counts {
@@ -132,10 +131,10 @@ struct pd_recv {
     struct letter room;
     atomic_bool room_posted;
     struct loop_timer retry, sweep;
-    struct recv_waiter *starved; /* waits for L1, keeping what it has */
-    struct hash peer_table, allocs, tags, ready;
+    struct recv_waiter *starved;                 /* waits for L1, keeping what it has */
+    struct hash peer_table, allocs, tags, ready; /* tags: those that are in use */
     struct list peers, ended, ready_list;
-    size_t npeers, nended, nallocs, nruns, mapped, memory;
+    size_t npeers, nended, nallocs, nruns, mapped, memory, packed; /* packed: bytes of packs */
     int64_t last_id, runs[RECV_RUNS_MAX]; /* runs: whose keys are here, this one is last */
     struct {                              /* a thread of its own, pd_recv_land.c */
         struct loop *loop;

@@ -1,5 +1,5 @@
 /* pd_recv_land.c - a key's way from its room to its name: staging file, buffer, receive, crc32c,
- * publication.
+ * publication. Where the bytes come in a pack, pd_recv_pack.c has what is before the publication.
  *
  * Threads: what takes long (making files and mappings, going over the bytes, publishing) is done by
  * the lander, a thread with a mailbox; an item or allocation that is there is touched by the loop
@@ -173,14 +173,20 @@ static void hand_over(struct recv_item *it, enum recv_state state, void (*run)(s
     mailbox_post(it->alloc->recv->lander.mailbox, &it->letter);
 }
 
-void recv_land_stage(struct recv_alloc *a)
+bool recv_land_stage(struct recv_alloc *a)
 {
+    bool any = false;
+
     for (size_t i = 0; i < a->n; i++) {
-        if (a->items[i].state == ITEM_RESERVED)
-            a->items[i].state = ITEM_STAGING;
+        if (a->items[i].state != ITEM_RESERVED || a->items[i].pack)
+            continue;
+        a->items[i].state = ITEM_STAGING;
+        any = true;
     }
     a->letter.run = stage_all;
-    mailbox_post(a->recv->lander.mailbox, &a->letter);
+    if (any)
+        mailbox_post(a->recv->lander.mailbox, &a->letter);
+    return any;
 }
 
 void recv_item_publish(struct recv_item *it)
@@ -272,6 +278,8 @@ void recv_item_give_up(struct recv_item *it, int error)
     if (it->state == ITEM_POSTED)
         pd_transfer_cancel(&it->transfer);
     recv_item_settle(it, error);
+    if (it->pack)
+        recv_pack_left(it->pack);
 }
 
 static void log_failed(const struct recv_item *it, int error)
@@ -283,17 +291,24 @@ static void log_failed(const struct recv_item *it, int error)
                   strerror(-error));
 }
 
+void recv_item_checked(struct recv_item *it)
+{
+    it->state = ITEM_CHECKED;
+    if (it->settled) {
+        recv_item_over(it);
+    } else if (it->result) {
+        log_failed(it, it->result);
+        finish(it, it->result);
+    } else {
+        recv_alloc_checked(it->alloc, it);
+    }
+}
+
 static void back_from_check(struct letter *letter)
 {
     struct recv_item *it = container_of(letter, struct recv_item, letter);
 
-    it->state = ITEM_CHECKED;
-    if (it->settled)
-        recv_item_over(it);
-    else if (it->result)
-        finish(it, it->result);
-    else
-        recv_alloc_checked(it->alloc, it);
+    recv_item_checked(it);
 }
 
 static void back_from_publish(struct letter *letter)
@@ -324,7 +339,7 @@ static void received(struct pd_transfer *t, int error)
     }
 }
 
-static uint64_t fresh_tag(const struct pd_recv *r)
+uint64_t recv_fresh_tag(const struct pd_recv *r)
 {
     uint64_t tag;
 
@@ -339,7 +354,7 @@ void recv_item_post(struct recv_item *it, struct pd_conn *conn)
 {
     struct pd_recv *r = it->alloc->recv;
 
-    it->tag = fresh_tag(r);
+    it->tag = recv_fresh_tag(r);
     if (it->settled) { /* cancelled: nobody waits for that tag */
         if (it->state == ITEM_STAGING)
             recv_item_over(it);

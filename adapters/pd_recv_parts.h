@@ -68,15 +68,27 @@ void recv_alloc_sweep(struct pd_recv *r, uint64_t now);
 
 int recv_lander_start(struct pd_recv *r);
 void recv_lander_stop(struct pd_recv *r);
-/* Files and buffers for all RESERVED items, which are STAGING until recv_alloc_staged is called. */
-void recv_land_stage(struct recv_alloc *a);
+/* Files and buffers for all RESERVED items of no pack, which are STAGING until recv_alloc_staged is
+ * called. false: there are none. */
+bool recv_land_stage(struct recv_alloc *a);
+uint64_t recv_fresh_tag(const struct pd_recv *r);
 void recv_item_post(struct recv_item *it, struct pd_conn *conn); /* gives it a tag */
-void recv_item_publish(struct recv_item *it);                    /* CHECKED -> PUBLISHING */
+void recv_item_checked(struct recv_item *it); /* CHECKING -> CHECKED, by result */
+void recv_item_publish(struct recv_item *it); /* CHECKED -> PUBLISHING */
 /* The outcome: once. */
 void recv_item_settle(struct recv_item *it, int error);
 /* Settles, if it was not, and lets go what it holds as soon as that can be. */
 void recv_item_give_up(struct recv_item *it, int error);
 void recv_item_over(struct recv_item *it); /* gives back all it holds; at nobody's now */
+
+/* --- pd_recv_pack.c --- */
+
+/* Which of the RESERVED items come in packs: they are staged when their bytes are here. */
+void recv_packs_make(struct recv_alloc *a);
+void recv_packs_post(struct recv_alloc *a); /* gives their items tags */
+void recv_packs_free(struct recv_alloc *a); /* that were not posted */
+/* An item of it was settled: nobody may want it any more. */
+void recv_pack_left(struct recv_pack *p);
 
 /* --- pd_recv_foreign.c --- */
 

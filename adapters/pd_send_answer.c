@@ -82,6 +82,7 @@ int send_batch_ask_room(struct send_batch *b)
     m.gids = (struct pd_ints){c.gids, b->nasked};
     m.mtimes = (struct pd_ints){c.mtimes, b->nasked};
     m.epoch = (int64_t)p->epoch;
+    m.packs = true;
     b->ask.answer = granted;
     return send_peer_ask(p, &b->ask, &m);
 }
@@ -103,7 +104,7 @@ int send_batch_ask_commit(struct send_batch *b)
 
 static bool to_release(const struct send_batch *b, const struct send_key *k)
 {
-    return b->state == BATCH_ALLOC || (k->error < 0 && !k->released);
+    return b->state == BATCH_ALLOC || (k->error < 0 && !k->released && !k->sending);
 }
 
 /* Nobody waits for the answer; what is lost on the way the lease gives back. */
@@ -141,7 +142,8 @@ static bool present_of(const struct send_batch *b, const struct pd_message *m, b
             return false;
         present[at] = true;
     }
-    return m->tags.n == b->nasked - m->already_sent_indexes.n && (!m->tags.n || m->alloc_id);
+    return m->tags.n == b->nasked - m->already_sent_indexes.n && (!m->tags.n || m->alloc_id) &&
+           send_packs_fit(b, &m->tags, present);
 }
 
 /* From here on only the keys with a tag are asked for. */

@@ -143,7 +143,7 @@ void send_batch_sent(struct send_batch *b)
 {
     bool wanted = false;
 
-    if (b->sending)
+    if (b->sending || b->peer->fencing)
         return;
     for (size_t i = 0; i < b->nasked; i++)
         wanted |= b->asked[i]->error == SEND_OPEN;
@@ -156,17 +156,25 @@ void send_batch_sent(struct send_batch *b)
     }
 }
 
+static void start_one(struct send_key *k)
+{
+    int err = k->error == SEND_OPEN ? send_key_start(k, k->batch->peer->conn) : 0;
+
+    if (err)
+        send_key_settle(k, err);
+}
+
 void send_batch_data(struct send_batch *b)
 {
     send_batch_move(b, BATCH_DATA);
     if (!step(b, transfer_time(b)))
         return;
-    for (size_t i = 0; i < b->nasked; i++) {
-        struct send_key *k = b->asked[i];
-        int err = k->error == SEND_OPEN ? send_key_start(k, b->peer->conn) : k->error;
-
-        if (err)
-            send_key_settle(k, err);
+    for (size_t i = 0, n; i < b->nasked; i += n) {
+        n = send_pack_count(b, i);
+        if (n > 1)
+            send_pack_start(b, i, n);
+        else
+            start_one(b->asked[i]);
     }
     send_batch_release(b, NULL);
     send_batch_sent(b);

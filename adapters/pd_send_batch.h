@@ -25,8 +25,8 @@ struct send_ask {
 };
 
 struct send_key {
-    struct pd_transfer transfer;
-    struct hash_node node; /* of pd_send.keys while its batch lives */
+    struct pd_transfer transfer; /* not used in a pack */
+    struct hash_node node;       /* of pd_send.keys while its batch lives */
     struct send_batch *batch;
     const char *key;
     const struct l2_buf *buf;
@@ -61,7 +61,7 @@ struct send_batch {
     uint64_t begun; /* when the current step was */
     int64_t alloc_id;
     size_t open;    /* keys without an outcome */
-    size_t sending; /* sends under way */
+    size_t sending; /* messages under way */
     bool again;     /* Commit was sent twice */
     size_t nasked;
     struct send_key **asked; /* keys of the AllocRequest, then those with a tag, in order */
@@ -105,8 +105,20 @@ int send_batch_ask_commit(struct send_batch *b); /* the same */
 int send_key_prepare(struct send_key *k);
 /* Starts the send of a granted key; one without bytes needs none. 0 or -errno. */
 int send_key_start(struct send_key *k, struct pd_conn *conn);
-void send_key_drop(struct send_key *k);              /* its bytes; no send has them */
-void send_key_settle(struct send_key *k, int error); /* the first outcome counts */
+int send_key_read(const struct send_key *k, void *to); /* its file. 0 or -errno */
+void send_key_sent(struct send_key *k, int error);     /* the message with its bytes has ended */
+void send_key_drop(struct send_key *k);                /* its bytes; no send has them */
+void send_key_settle(struct send_key *k, int error);   /* the first outcome counts */
 void send_key_cancel(struct send_key *k);
+
+/* --- pd_send_pack.c --- */
+
+/* How many of the keys that were asked for, from this one on, go in one message. */
+size_t send_pack_count(const struct send_batch *b, size_t first);
+/* Whether the packs of an answer are such as pd_proto.h allows; keys with `present` have no tag. */
+bool send_packs_fit(const struct send_batch *b, const struct pd_ints *tags, const bool *present);
+/* Starts the send of granted keys in one message. Those that have failed are in it as zeros; when all
+ * have, none is sent. */
+void send_pack_start(struct send_batch *b, size_t first, size_t n);
 
 #endif

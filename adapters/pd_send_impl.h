@@ -2,7 +2,8 @@
  *
  * pd_send.c takes stores apart into batches and routes them; pd_send_peer.c keeps one peer per target
  * connected, pd_send_ask.c has its questions; pd_send_batch.c is the life of a batch, pd_send_answer.c
- * what it asks and hears, pd_send_key.c the bytes of one key; pd_send_done.c tells of whole requests.
+ * what it asks and hears, pd_send_key.c the bytes of one key, pd_send_pack.c those of several in one
+ * message; pd_send_done.c tells of whole requests.
  */
 #ifndef L2FS_PD_SEND_IMPL_H
 #define L2FS_PD_SEND_IMPL_H

@@ -21,25 +21,31 @@ void send_key_settle(struct send_key *k, int error)
     k->batch->open--;
 }
 
-static int copy(struct send_key *k)
+int send_key_read(const struct send_key *k, void *to)
 {
-    char *data = malloc(MAX(k->buf->size, 1));
-
-    if (!data)
-        return -ENOMEM;
     for (uint64_t at = 0; at < k->buf->size;) {
-        ssize_t n = pread(k->buf->fd, data + at, k->buf->size - at, (off_t)at);
+        ssize_t n = pread(k->buf->fd, (char *)to + at, k->buf->size - at, (off_t)at);
 
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0) {
-            free(data);
+        if (n <= 0)
             return n ? -errno : -ESTALE;
-        }
         at += (uint64_t)n;
     }
-    k->data = data;
     return 0;
+}
+
+static int copy(struct send_key *k)
+{
+    int err;
+
+    k->data = malloc(MAX(k->buf->size, 1));
+    if (!k->data)
+        return -ENOMEM;
+    err = send_key_read(k, k->data);
+    if (err)
+        send_key_drop(k);
+    return err;
 }
 
 static int map(struct send_key *k)
@@ -88,13 +94,11 @@ void send_key_drop(struct send_key *k)
     k->mapped = false;
 }
 
-static void ended(struct pd_transfer *t, int error)
+void send_key_sent(struct send_key *k, int error)
 {
-    struct send_key *k = container_of(t, struct send_key, transfer);
     struct send_batch *b = k->batch;
 
     k->sending = false;
-    b->sending--;
     send_key_drop(k);
     if (!error)
         b->peer->counts.bytes += k->buf->size;
@@ -104,6 +108,15 @@ static void ended(struct pd_transfer *t, int error)
         send_key_settle(k, error);
     if (b->state == BATCH_DATA && k->cancelled)
         send_batch_release(b, k);
+}
+
+static void ended(struct pd_transfer *t, int error)
+{
+    struct send_key *k = container_of(t, struct send_key, transfer);
+    struct send_batch *b = k->batch;
+
+    b->sending--;
+    send_key_sent(k, error);
     send_batch_sent(b);
 }
 

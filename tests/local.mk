@@ -125,6 +125,7 @@ unit_tests += \
 	tests/unit/test_pd_recv \
 	tests/unit/test_pd_recv_faults \
 	tests/unit/test_pd_recv_foreign \
+	tests/unit/test_pd_recv_pack \
 	tests/unit/test_pd_recv_room \
 	tests/unit/test_pd_recv_storm
 recv_fixture = \
@@ -136,6 +137,7 @@ recv_fixture = \
 tests_unit_test_pd_recv_SOURCES = tests/unit/test_pd_recv.c $(recv_fixture)
 tests_unit_test_pd_recv_faults_SOURCES = tests/unit/test_pd_recv_faults.c $(recv_fixture)
 tests_unit_test_pd_recv_foreign_SOURCES = tests/unit/test_pd_recv_foreign.c $(recv_fixture)
+tests_unit_test_pd_recv_pack_SOURCES = tests/unit/test_pd_recv_pack.c $(recv_fixture)
 tests_unit_test_pd_recv_room_SOURCES = tests/unit/test_pd_recv_room.c $(recv_fixture)
 tests_unit_test_pd_recv_storm_SOURCES = tests/unit/test_pd_recv_storm.c $(recv_fixture)
 endif
@@ -241,7 +243,8 @@ unit_tests += \
 	tests/unit/test_pd_send \
 	tests/unit/test_pd_send_done \
 	tests/unit/test_pd_send_faults \
-	tests/unit/test_pd_send_hostile
+	tests/unit/test_pd_send_hostile \
+	tests/unit/test_pd_send_pack
 tests_unit_test_pd_pair_SOURCES = \
 	tests/unit/channel_fixture.c \
 	tests/unit/channel_fixture.h \
@@ -253,6 +256,7 @@ tests_unit_test_pd_send_SOURCES = tests/unit/test_pd_send.c $(pd_send_fixture)
 tests_unit_test_pd_send_done_SOURCES = tests/unit/test_pd_send_done.c $(pd_send_fixture)
 tests_unit_test_pd_send_faults_SOURCES = tests/unit/test_pd_send_faults.c $(pd_send_fixture)
 tests_unit_test_pd_send_hostile_SOURCES = tests/unit/test_pd_send_hostile.c $(pd_send_fixture)
+tests_unit_test_pd_send_pack_SOURCES = tests/unit/test_pd_send_pack.c $(pd_send_fixture)
 endif
 if HAVE_PD
 fuzz_targets += tests/fuzz/fuzz_pd_proto

@@ -52,14 +52,33 @@ static void answer_commit(struct far *f)
     far_send(f, &f->commit_from, &m);
 }
 
+/* Of a message: the key that it begins with comes right before its fellows. */
+static size_t index_of(const struct far_key *k)
+{
+    size_t i = 0;
+
+    while (k->far->keys[i] != k)
+        i++;
+    return i;
+}
+
 static void arrived(struct pd_transfer *t, int error)
 {
-    struct far_key *k = container_of(t, struct far_key, transfer);
+    struct far_key *first = container_of(t, struct far_key, transfer);
+    struct far *f = first->far;
+    const char *from = first->message;
 
-    k->receiving = false;
-    k->arrived = error == 0;
-    answer_commit(k->far);
-    rig_notify(k->far->rig);
+    f->messages += !error;
+    for (size_t i = 0, at = index_of(first); i <= first->follow; i++) {
+        struct far_key *k = f->keys[at + i];
+
+        k->receiving = false;
+        k->arrived = error == 0;
+        memcpy(k->data, from, k->size);
+        from += k->size;
+    }
+    answer_commit(f);
+    rig_notify(f->rig);
 }
 
 static void add_key(struct far *f, const struct pd_message *m, size_t i)
@@ -77,10 +96,32 @@ static void add_key(struct far *f, const struct pd_message *m, size_t i)
     k->transfer.done = arrived;
     k->arrived = !k->size;
     f->keys[f->nkeys++] = k;
-    if (f->orders.deaf || !k->size)
-        return;
-    k->receiving = true;
-    pd_conn_recv(f->conn, &k->transfer, k->tag, k->data, k->size);
+}
+
+static bool may_join(const struct far_key *k)
+{
+    return k->far->orders.pack && k->size && k->size <= PD_PACK_KEY;
+}
+
+/* Receives the message that begins with key i. Gives where the next one does. */
+static size_t post(struct far *f, size_t i)
+{
+    struct far_key *first = f->keys[i];
+    uint64_t size = first->size;
+    size_t end = i + 1;
+
+    for (; may_join(first) && end < f->nkeys && may_join(f->keys[end]); end++) {
+        f->keys[end]->tag = first->tag;
+        f->keys[end]->receiving = !f->orders.deaf;
+        size += f->keys[end]->size;
+    }
+    first->follow = end - i - 1;
+    if (f->orders.deaf || !size)
+        return end;
+    first->receiving = true;
+    first->message = malloc(size);
+    pd_conn_recv(f->conn, &first->transfer, first->tag, first->message, size);
+    return end;
 }
 
 static void on_alloc(struct far *f, const struct pd_envelope *from, const struct pd_message *m)
@@ -91,6 +132,8 @@ static void on_alloc(struct far *f, const struct pd_envelope *from, const struct
                                .seq = m->seq,
                                .already_sent_indexes.v = present,
                                .tags.v = tags};
+
+    size_t first = f->nkeys;
 
     f->asked_keys += m->keys.n;
     reply.error = !f->conn ? ENOTCONN : f->orders.refuse;
@@ -105,8 +148,11 @@ static void on_alloc(struct far *f, const struct pd_envelope *from, const struct
             continue;
         }
         add_key(f, m, i);
-        tags[reply.tags.n++] = (int64_t)f->keys[f->nkeys - 1]->tag;
     }
+    for (size_t i = first; i < f->nkeys;)
+        i = post(f, i);
+    for (size_t i = first; i < f->nkeys; i++)
+        tags[reply.tags.n++] = (int64_t)f->keys[i]->tag;
     far_send(f, from, &reply);
 }
 
@@ -121,7 +167,7 @@ static void on_cancel(struct far *f, const struct pd_envelope *from, const struc
         if (!k || k->alloc_id != m->alloc_id)
             continue;
         k->cancelled = true;
-        if (k->receiving)
+        if (k->receiving && !k->follow)
             pd_transfer_cancel(&k->transfer);
     }
     far_send(f, from, &reply);
@@ -239,7 +285,7 @@ static void release(void *arg)
     struct far *f = arg;
     size_t n = f->nheld;
 
-    f->orders = (struct orders){0};
+    f->orders = (struct orders){.pack = f->orders.pack};
     rig_hold_data(f->rig, false);
     f->nheld = 0;
     for (size_t i = 0; i < n; i++) {
@@ -307,6 +353,7 @@ void far_free(struct far *f)
     for (size_t i = 0; i < f->nkeys; i++) {
         free(f->keys[i]->key);
         free(f->keys[i]->data);
+        free(f->keys[i]->message);
         free(f->keys[i]);
     }
 }

@@ -26,6 +26,8 @@ struct far_key {
     uint32_t crc32c;
     int64_t alloc_id;
     uint64_t tag;
+    size_t follow; /* keys behind it that come in its message */
+    char *message; /* where it has any */
     bool receiving, arrived, cancelled, published;
 };
 
@@ -37,6 +39,7 @@ struct orders {
     unsigned hold;       /* such requests are handled at far_release */
     bool hold_data;      /* the sends of all wait until far_release */
     bool deaf;           /* posts no receives */
+    bool pack;           /* gives neighbours that may share a message one tag */
     int refuse;          /* errno of every AllocRequest */
     size_t refuse_above; /* with EFBIG, those of more keys */
     int64_t limit;       /* of HelloReply */
@@ -64,6 +67,7 @@ struct far {
     /* What came. */
     size_t count[PD_TYPES];
     size_t cancelled_keys, asked_keys;
+    size_t messages;  /* of data */
     char done[64];    /* req_id of the last Done ... */
     int64_t done_run; /* ... and its run */
     int64_t run;      /* of HelloReply */

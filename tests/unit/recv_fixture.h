@@ -106,9 +106,11 @@ struct parcel {
     int errors[PARCEL_KEYS];
     bool present[PARCEL_KEYS];
     int error;
-    struct xfer xfers[PARCEL_KEYS];
-    int64_t v[6][PARCEL_KEYS]; /* sizes, crcs, modes, uids, gids, mtimes */
-    int64_t crcs[PARCEL_KEYS]; /* of what has a tag */
+    bool packs;                     /* the sender knows of them */
+    char *together[PARCEL_KEYS];    /* what xfers has, where a message is begun */
+    struct xfer xfers[PARCEL_KEYS]; /* of the first key of each message */
+    int64_t v[6][PARCEL_KEYS];      /* sizes, crcs, modes, uids, gids, mtimes */
+    int64_t crcs[PARCEL_KEYS];      /* of what has a tag */
     size_t ntags;
     struct pd_bytes names[PARCEL_KEYS];
 };
@@ -119,8 +121,9 @@ void parcel_fini(struct parcel *p);
 struct pd_message parcel_message(struct parcel *p, struct sender *s); /* the AllocRequest */
 void parcel_take(struct parcel *p, struct answer *a);                 /* reads the answer, frees */
 void parcel_ask(struct parcel *p, struct sender *s);                  /* all of that */
-void parcel_send(struct parcel *p, struct sender *s);                 /* starts every send */
-void parcel_sent(struct parcel *p);                                   /* waits for them: 0 */
+bool parcel_begins(const struct parcel *p, size_t i); /* a message begins with its bytes */
+void parcel_send(struct parcel *p, struct sender *s); /* starts every send */
+void parcel_sent(struct parcel *p);                   /* waits for them: 0 */
 struct pd_message parcel_commit(struct parcel *p, struct sender *s);
 void parcel_outcome(struct parcel *p,
                     struct answer *a);                /* of Commit, into error and errors; frees */

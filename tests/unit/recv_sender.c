@@ -207,8 +207,10 @@ void parcel_init(struct parcel *p, const char *name, uint32_t seed, const uint64
 
 void parcel_fini(struct parcel *p)
 {
-    for (size_t i = 0; i < p->n; i++)
+    for (size_t i = 0; i < p->n; i++) {
         free(p->data[i]);
+        free(p->together[i]);
+    }
 }
 
 struct pd_message parcel_message(struct parcel *p, struct sender *s)
@@ -223,6 +225,7 @@ struct pd_message parcel_message(struct parcel *p, struct sender *s)
                                .gids = {p->v[4], p->n},
                                .mtimes = {p->v[5], p->n},
                                .epoch = s->epoch,
+                               .packs = p->packs,
                                .sender = {s->name, strlen(s->name)}};
 }
 
@@ -251,19 +254,49 @@ void parcel_ask(struct parcel *p, struct sender *s)
     parcel_take(p, sender_ask(s, &m));
 }
 
+bool parcel_begins(const struct parcel *p, size_t i)
+{
+    for (size_t j = 0; j < i; j++) {
+        if (p->tags[j] == p->tags[i])
+            return false;
+    }
+    return p->tags[i] && p->sizes[i];
+}
+
+/* The keys that have the tag of this one. */
+static uint64_t put_together(struct parcel *p, size_t first)
+{
+    uint64_t size = 0;
+
+    free(p->together[first]);
+    p->together[first] = NULL;
+    for (size_t i = first; i < p->n; i++) {
+        if (p->tags[i] != p->tags[first])
+            continue;
+        p->together[first] = realloc(p->together[first], size + p->sizes[i]);
+        memcpy(p->together[first] + size, p->data[i], p->sizes[i]);
+        size += p->sizes[i];
+    }
+    return size;
+}
+
 void parcel_send(struct parcel *p, struct sender *s)
 {
     for (size_t i = 0; i < p->n; i++) {
+        uint64_t size;
+
         xfer_init(&p->xfers[i], &s->end);
-        if (p->tags[i] && p->sizes[i])
-            xfer_send(&p->xfers[i], (uint64_t)p->tags[i], p->data[i], p->sizes[i]);
+        if (!parcel_begins(p, i))
+            continue;
+        size = put_together(p, i);
+        xfer_send(&p->xfers[i], (uint64_t)p->tags[i], p->together[i], size);
     }
 }
 
 void parcel_sent(struct parcel *p)
 {
     for (size_t i = 0; i < p->n; i++) {
-        if (p->tags[i] && p->sizes[i])
+        if (parcel_begins(p, i))
             ck_assert_int_eq(xfer_wait(&p->xfers[i]), 0);
     }
 }

@@ -44,6 +44,7 @@ static void make(struct actor *a, struct parcel *p)
         sizes[i] = any(a, 4) ? any(a, 20000) : any(a, 2) * (any(a, MIB) + 1);
     snprintf(name, sizeof name, "k%u-", any(a, 5));
     parcel_init(p, name, any(a, 3), sizes, n);
+    p->packs = any(a, 3);
 }
 
 static void commit(struct actor *a, struct parcel *p)
@@ -70,7 +71,7 @@ static void end_sends(struct actor *a, struct parcel *p)
 {
     reconnect(a);
     for (size_t i = 0; i < p->n; i++) {
-        if (p->tags[i] && p->sizes[i])
+        if (parcel_begins(p, i))
             xfer_wait(&p->xfers[i]);
     }
 }

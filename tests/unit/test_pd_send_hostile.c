@@ -61,6 +61,11 @@ static void present_and_tags(struct pd_message *m)
     m->already_sent_indexes = (struct pd_ints){&numbers[0], 1};
 }
 
+static void one_tag_for_large_keys(struct pd_message *m)
+{
+    m->tags.v[1] = m->tags.v[0];
+}
+
 static void no_alloc_id(struct pd_message *m)
 {
     m->alloc_id = 0;
@@ -152,20 +157,35 @@ static const struct wrong {
     enum pd_type type;
     void (*change)(struct pd_message *m);
 } wrongs[] = {
-    {PD_ALLOC_RESPONSE, index_out_of_range}, {PD_ALLOC_RESPONSE, index_negative},
-    {PD_ALLOC_RESPONSE, index_twice},        {PD_ALLOC_RESPONSE, tags_missing},
-    {PD_ALLOC_RESPONSE, tags_missing_all},   {PD_ALLOC_RESPONSE, tags_too_many},
-    {PD_ALLOC_RESPONSE, present_and_tags},   {PD_ALLOC_RESPONSE, no_alloc_id},
-    {PD_ALLOC_RESPONSE, of_another_type},    {PD_ALLOC_RESPONSE, of_no_question},
-    {PD_ALLOC_RESPONSE, without_number},     {PD_ALLOC_RESPONSE, odd_error},
-    {PD_ALLOC_RESPONSE, seems_cancelled},    {PD_ALLOC_RESPONSE, seems_shut},
-    {PD_ALLOC_RESPONSE, unknown_here},       {PD_COMMIT_REPLY, errors_missing},
-    {PD_COMMIT_REPLY, errors_too_few},       {PD_COMMIT_REPLY, errors_too_many},
-    {PD_COMMIT_REPLY, all_failed},           {PD_COMMIT_REPLY, of_another_type},
-    {PD_COMMIT_REPLY, of_no_question},       {PD_COMMIT_REPLY, odd_error},
-    {PD_COMMIT_REPLY, unknown_here},         {PD_HELLO_REPLY, another_version},
-    {PD_HELLO_REPLY, another_epoch},         {PD_HELLO_REPLY, no_address},
-    {PD_HELLO_REPLY, odd_address},           {PD_HELLO_REPLY, refused},
+    {PD_ALLOC_RESPONSE, index_out_of_range},
+    {PD_ALLOC_RESPONSE, index_negative},
+    {PD_ALLOC_RESPONSE, index_twice},
+    {PD_ALLOC_RESPONSE, tags_missing},
+    {PD_ALLOC_RESPONSE, tags_missing_all},
+    {PD_ALLOC_RESPONSE, tags_too_many},
+    {PD_ALLOC_RESPONSE, present_and_tags},
+    {PD_ALLOC_RESPONSE, no_alloc_id},
+    {PD_ALLOC_RESPONSE, one_tag_for_large_keys},
+    {PD_ALLOC_RESPONSE, of_another_type},
+    {PD_ALLOC_RESPONSE, of_no_question},
+    {PD_ALLOC_RESPONSE, without_number},
+    {PD_ALLOC_RESPONSE, odd_error},
+    {PD_ALLOC_RESPONSE, seems_cancelled},
+    {PD_ALLOC_RESPONSE, seems_shut},
+    {PD_ALLOC_RESPONSE, unknown_here},
+    {PD_COMMIT_REPLY, errors_missing},
+    {PD_COMMIT_REPLY, errors_too_few},
+    {PD_COMMIT_REPLY, errors_too_many},
+    {PD_COMMIT_REPLY, all_failed},
+    {PD_COMMIT_REPLY, of_another_type},
+    {PD_COMMIT_REPLY, of_no_question},
+    {PD_COMMIT_REPLY, odd_error},
+    {PD_COMMIT_REPLY, unknown_here},
+    {PD_HELLO_REPLY, another_version},
+    {PD_HELLO_REPLY, another_epoch},
+    {PD_HELLO_REPLY, no_address},
+    {PD_HELLO_REPLY, odd_address},
+    {PD_HELLO_REPLY, refused},
 };
 
 static const struct wrong *now;
