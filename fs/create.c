@@ -220,19 +220,20 @@ int vfs_create(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, struc
                struct handle **h)
 {
     int err = waiter_take_error(w);
-    struct handle *made;
+    struct handle *mine;
 
     if (err)
         return err;
-    made = handle_create(NULL, n->flags, &n->caller);
-    if (!made)
+    mine = handle_create(NULL, n->flags, &n->caller);
+    if (!mine)
         return -ENOMEM;
-    err = create(fs, n, w, made, inode);
+    err = create(fs, n, w, mine, inode);
     if (!err) {
-        *h = made;
+        mine->made = true;
+        *h = mine;
         return 0;
     }
-    free(made);
+    free(mine);
     return err == -EEXIST ? open_existing(fs, n, w, inode, h) : err;
 }
 

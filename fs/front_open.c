@@ -8,10 +8,6 @@
 
 #include "front_file.h"
 
-/* open(2) looks at the mode of what it has created once more, and would ask us for it. What is written
- * makes the kernel ask anew, but for a store to a mapping: its times may be stale for so long. */
-#define NEW_FILE_SECONDS 0.01
-
 struct open_request {
     struct request r;
     struct inode *inode; /* open: which; create, tmpfile: out */
@@ -187,8 +183,9 @@ static bool answer_create(struct open_request *o)
         request_reply_status(&o->r, rc);
         return false;
     }
-    entry_fill(f, o->inode, &st, settled, &e);
-    e.attr_timeout = MAX(e.attr_timeout, NEW_FILE_SECONDS);
+    /* What gives an empty file bytes goes through the kernel, which then asks for size and times
+     * anew; who may open it stays. */
+    entry_fill(f, o->inode, &st, settled || o->file->handle->made, &e);
     return fuse_reply_create(o->r.req, &e, &o->fi) == 0;
 }
 

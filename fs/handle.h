@@ -50,6 +50,7 @@ struct handle {
     pid_t process;
     enum handle_mode mode;
     bool write;
+    bool made;          /* the file, which was not there before */
     bool atime_moved;   /* by more than a minute at this open: the kernel's copy is stale */
     bool killed;        /* its last close came from a process killed by a signal */
     bool beside_writer; /* somebody was writing it at this open */

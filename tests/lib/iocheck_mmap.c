@@ -238,6 +238,35 @@ static void b13_sigbus(void)
     OK(munmap((void *)p, 5 * PAGE));
 }
 
+/* What a new file is given shows at once, by whatever call it comes; nobody asked before it did. */
+static void b13_new_attributes(void)
+{
+    for (int how = 0; how < 3; how++) {
+        struct stat st;
+        char name[16], *p;
+        int fd;
+
+        file_copy_name(name, sizeof(name), "new.%u", (unsigned)how);
+        fd = OPEN(name, O_RDWR | O_CREAT | O_EXCL);
+        if (how == 0)
+            EQ(pwrite(fd, "", 1, (off_t)(16 * PAGE) - 1), 1);
+        else if (how == 1)
+            OK(ftruncate(fd, (off_t)(16 * PAGE)));
+        else
+            EQ(posix_fallocate(fd, 0, (off_t)(16 * PAGE)), 0);
+        p = map_fd(fd, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+        pat_fill(p, 16 * PAGE, 5, 0);
+        OK(msync(p, 16 * PAGE, MS_SYNC));
+        OK(stat(name, &st));
+        EQ(st.st_size, 16 * PAGE);
+        CHECK(st.st_blocks >= 16 * (blkcnt_t)(PAGE / 512), "%s: %lld blocks", name,
+              (long long)st.st_blocks);
+        OK(munmap(p, 16 * PAGE));
+        OK(close(fd));
+        file_check(name, 5, 16 * PAGE);
+    }
+}
+
 static void b13_offsets(void)
 {
     char *p;
@@ -312,6 +341,7 @@ const struct iocase iocheck_mmap[] = {
     {"b13_two_processes", b13_two_processes, false},
     {"b13_grow_mapped", b13_grow_mapped, false},
     {"b13_sigbus", b13_sigbus, false},
+    {"b13_new_attributes", b13_new_attributes, false},
     {"b13_offsets", b13_offsets, false},
     {"b13_random_touch", b13_random_touch, false},
     {"b13_direct_and_map", b13_direct_and_map, false},
