@@ -127,6 +127,11 @@ static void print_targets(FILE *f, json_t *targets)
             fputs(" | |", f);
         fprintf(f, " **%s** |\n", text(t, "verdict"));
     }
+    json_array_foreach(targets, i, t)
+    {
+        if (json_object_get(t, "reason"))
+            fprintf(f, "\n- %s: %s\n", text(t, "target"), text(t, "reason"));
+    }
 }
 
 static void print_machine(FILE *f, json_t *report)

@@ -24,7 +24,7 @@ jq -e '.rows | all(.not_measured or (.ratio > 0 and .l2fs > 0 and .beside > 0 an
     fail "rows without figures: $(jq -c '.rows[] | select(.ratio == null)' "$json")"
 measured() { jq -r --arg s "$1" '[.rows[] | select(.section == $s and .ratio) | .name] | unique | join(" ")' "$json"; }
 reasons=$(jq -r '.rows[] | select(.not_measured) | "\(.name): \(.not_measured)"' "$json")
-assert_match "$(measured b)" "*readdir-1000*scan*small-open*small-read*stat-1000*"
+assert_match "$(measured b)" "*readdir-1000*scan*small-open*small-read*small-trip*stat-1000*"
 assert_match "$(measured c)" "*stream*"
 assert_match "$(measured e)" "*directory-read directory-write*"
 assert_eq "$(measured f)" "cpu-load cpu-read cpu-write"
@@ -45,6 +45,8 @@ jq -e '.targets | all(.measured == null or .verdict ==
     "$json" >/dev/null || fail "verdicts: $(jq -c '.targets' "$json")"
 assert_eq "$(grep -cE '\*\*(met|missed|not measured)\*\* \|$' "$WORK/out/report.md")" "$(jq '.targets | length' "$json")"
 assert_eq "$(grep -cE '^\| .* \| \*\*[0-9.]+\*\* \| ' "$WORK/out/report.md")" "$(jq '[.rows[] | select(.ratio)] | length' "$json")"
+jq -e '.targets[] | select(.row == "small-read-uring") | (.verdict == "missed") == (.reason != null)' "$json" >/dev/null ||
+    ! jq -e '.rows[] | select(.name == "small-trip-uring")' "$json" >/dev/null || fail "the small keys are missed without a reason"
 assert_match "$(cat "$WORK/out/report.md")" "*memory of the daemon*"
 nothing_left
 
