@@ -129,8 +129,7 @@ static void make_batches(struct pd_send *s, struct pd_store *store, struct route
     size_t index[SEND_BATCH_KEYS];
 
     while (n) {
-        struct send_pick pick = {
-            .store = store, .req_id = v->req_id, .index = index, .n = cut(store, v, n)};
+        struct send_pick pick = {.store = store, .index = index, .n = cut(store, v, n)};
 
         for (size_t i = 0; i < pick.n; i++)
             index[i] = v[i].index;

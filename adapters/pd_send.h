@@ -1,6 +1,7 @@
 /* pd_send.h - the sender of PD: brings stored objects to their receivers. Level 2. Loop thread only.
  *
- * A store task is split by receiver (pd_config_route) and request id into batches. Life of a batch:
+ * A store task is split by receiver (pd_config_route) and request id into batches; small ones of several
+ * tasks are joined while they wait. Life of a batch:
  * waiting for the connection (Hello, done lazily and again after a restart) -> alloc -> data -> commit
  * -> done; each step has a deadline stamped once, outcomes are per key. Batches of one receiver
  * overlap. A peer that does not answer costs its batches their deadline, and fails new ones at once
@@ -27,7 +28,7 @@ struct pd_store {
     struct letter letter; /* the owner's */
     struct pd_send *send;
     void (*finish)(struct pd_store *s);
-    size_t left;  /* private: batches that are not done */
+    size_t left;  /* private: keys that are not done */
     size_t *same; /* private */
 };
 void pd_send_store(struct pd_send *s, struct pd_store *store);

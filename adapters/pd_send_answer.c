@@ -74,7 +74,7 @@ int send_batch_ask_room(struct send_batch *b)
     m.dtype = bytes_of("uint8");
     m.last_chunk_toks = c.sizes[b->nasked - 1];
     m.total_chunks = (int64_t)b->nasked;
-    m.req_id = bytes_of(b->req_id);
+    m.req_id = bytes_of(send_batch_request(b));
     m.sizes = (struct pd_ints){c.sizes, b->nasked};
     m.crcs = (struct pd_ints){c.crcs, b->nasked};
     m.modes = (struct pd_ints){c.modes, b->nasked};
@@ -124,7 +124,7 @@ void send_batch_release(struct send_batch *b, struct send_key *k)
     }
     if (!n)
         return;
-    m.req_id = bytes_of(b->req_id);
+    m.req_id = bytes_of(send_batch_request(b));
     m.keys = (struct pd_strings){keys, n};
     m.seq = b->state == BATCH_ALLOC ? b->ask.seq : 0;
     (void)send_peer_ask(b->peer, NULL, &m);

@@ -185,7 +185,7 @@ void send_batch_data(struct send_batch *b)
 static void report(const struct send_batch *b, struct send_key *k)
 {
     struct peer_counts *c = &b->peer->counts;
-    struct job *j = &b->store->job;
+    struct job *j = &k->store->job;
 
     j->errors[k->index] = k->error;
     j->crc32c[k->index] = k->crc32c;
@@ -225,10 +225,16 @@ void send_batch_lost(struct send_batch *b, int error)
     send_batch_end(b, error);
 }
 
+static void batch_free(struct send_batch *b)
+{
+    free(b->asked);
+    free(b->keys);
+    free(b);
+}
+
 void send_batch_end(struct send_batch *b, int error)
 {
     struct send_peer *p = b->peer;
-    struct pd_store *store = b->store;
 
     loop_timer_cancel(p->send->env.loop, &b->timer);
     send_peer_unask(p, &b->ask);
@@ -244,10 +250,9 @@ void send_batch_end(struct send_batch *b, int error)
         report(b, k);
     }
     send_request_landed(b);
-    free(b->asked);
-    free(b->keys);
-    free(b);
-    send_store_put(store);
+    for (size_t i = 0; i < b->n; i++)
+        send_store_put(b->keys[i].store);
+    batch_free(b);
     send_peer_pump_in(p, 0);
 }
 
@@ -260,9 +265,7 @@ static struct send_batch *batch_alloc(struct send_peer *p, size_t n)
     b->keys = calloc(n, sizeof(*b->keys));
     b->asked = calloc(n, sizeof(struct send_key *));
     if (!b->keys || !b->asked) {
-        free(b->keys);
-        free(b->asked);
-        free(b);
+        batch_free(b);
         return NULL;
     }
     b->peer = p;
@@ -278,13 +281,12 @@ int send_batch_create(struct send_peer *p, const struct send_pick *pick)
 
     if (!b)
         return -ENOMEM;
-    b->store = pick->store;
-    b->req_id = pick->req_id;
     b->open = pick->n;
     for (size_t i = 0; i < pick->n; i++) {
         struct send_key *k = &b->keys[i];
 
         k->batch = b;
+        k->store = pick->store;
         k->index = pick->index[i];
         k->key = pick->store->job.keys[k->index];
         k->buf = &pick->store->job.bufs[k->index];
@@ -292,37 +294,123 @@ int send_batch_create(struct send_peer *p, const struct send_pick *pick)
         b->bytes += k->buf->size;
         hash_insert(&p->send->keys, &k->node, hash_bytes(k->key, strlen(k->key), 0));
     }
-    pick->store->left++;
+    pick->store->left += pick->n;
     list_push_back(&p->waiting, &b->link);
     return 0;
 }
 
-int send_batch_split(struct send_batch *b)
+const char *send_batch_request(const struct send_batch *b)
+{
+    const char *req_id = b->keys[0].buf->route.req_id;
+
+    return req_id ? req_id : "";
+}
+
+/* --- while it waits --- */
+
+/* Keys of another batch become those of `b` from `at` on. */
+static void take_keys(struct send_batch *b, size_t at, struct send_key *from, size_t n)
 {
     struct hash *table = &b->peer->send->keys;
+
+    for (size_t i = 0; i < n; i++) {
+        struct send_key *to = &b->keys[at + i];
+
+        hash_remove(table, &from[i].node);
+        *to = from[i];
+        to->batch = b;
+        hash_insert(table, &to->node, to->node.hash);
+        b->bytes += to->buf->size;
+        b->open += to->error == SEND_OPEN;
+    }
+}
+
+int send_batch_split(struct send_batch *b)
+{
     size_t first = b->n / 2;
     struct send_batch *rest = batch_alloc(b->peer, b->n - first);
 
     if (!rest)
         return -ENOMEM;
-    rest->store = b->store;
-    rest->req_id = b->req_id;
-    for (size_t i = 0; i < rest->n; i++) {
-        struct send_key *from = &b->keys[first + i], *to = &rest->keys[i];
-
-        hash_remove(table, &from->node);
-        *to = *from;
-        to->batch = rest;
-        hash_insert(table, &to->node, to->node.hash);
-        rest->bytes += to->buf->size;
-        rest->open += to->error == SEND_OPEN;
-    }
+    rest->apart = b->apart;
+    take_keys(rest, 0, b->keys + first, rest->n);
     b->n = first;
     b->bytes -= rest->bytes;
     b->open -= rest->open;
-    b->store->left++;
     list_insert(&b->link, &rest->link);
     return 0;
+}
+
+/* Two of them are within all limits but those of the peer and of the text. */
+static bool is_small(const struct send_batch *b)
+{
+    return b->bytes <= PD_PACK_MAX / 2 && b->n <= SEND_BATCH_KEYS / 2;
+}
+
+static bool same_request(const struct send_batch *a, const struct send_batch *b)
+{
+    return !strcmp(send_batch_request(a), send_batch_request(b));
+}
+
+bool send_batch_rests(const struct send_batch *b)
+{
+    const struct list *node;
+    size_t n = 0;
+
+    if (!is_small(b))
+        return false;
+    list_for_each(node, &b->peer->active)
+    {
+        const struct send_batch *other = list_entry(node, struct send_batch, link);
+
+        n += is_small(other) && same_request(b, other);
+    }
+    return n >= SEND_SMALL;
+}
+
+static size_t text_of(const struct send_batch *b)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < b->n; i++)
+        len += strlen(b->keys[i].key);
+    return len;
+}
+
+static bool may_join(const struct send_batch *b, const struct send_batch *other)
+{
+    return is_small(b) && is_small(other) && !b->apart && !other->apart && same_request(b, other) &&
+           b->bytes + other->bytes <= b->peer->limit &&
+           text_of(b) + text_of(other) <= SEND_BATCH_TEXT;
+}
+
+/* The one that both are then; `b` when there is no memory. */
+static struct send_batch *join(struct send_batch *b, struct send_batch *other)
+{
+    struct send_batch *both = batch_alloc(b->peer, b->n + other->n);
+
+    if (!both)
+        return b;
+    take_keys(both, 0, b->keys, b->n);
+    take_keys(both, b->n, other->keys, other->n);
+    list_insert(&b->link, &both->link);
+    list_remove(&b->link);
+    list_remove(&other->link);
+    batch_free(b);
+    batch_free(other);
+    return both;
+}
+
+struct send_batch *send_batch_gather(struct send_batch *b)
+{
+    for (struct list *node = b->link.next, *next; node != &b->peer->waiting; node = next) {
+        struct send_batch *other = list_entry(node, struct send_batch, link);
+
+        next = node->next;
+        if (may_join(b, other))
+            b = join(b, other);
+    }
+    return b;
 }
 
 int send_batch_again(struct send_batch *b)
@@ -332,6 +420,7 @@ int send_batch_again(struct send_batch *b)
     loop_timer_cancel(p->send->env.loop, &b->timer);
     leave_window(b);
     send_batch_move(b, BATCH_WAIT);
+    b->apart = true;
     list_remove(&b->link);
     list_push_front(&p->waiting, &b->link);
     send_peer_pump_in(p, 0);

@@ -1,4 +1,4 @@
-/* pd_send_batch.h - keys of one store and request on their way to one receiver. Level 2. Loop thread
+/* pd_send_batch.h - keys of one request on their way to one receiver. Level 2. Loop thread
  * only. Part of the PD sender, see pd_send_impl.h.
  */
 #ifndef L2FS_PD_SEND_BATCH_H
@@ -11,6 +11,7 @@
 #define SEND_BATCH_KEYS 512
 #define SEND_BATCH_TEXT (512 * KIB) /* bytes of keys in one message */
 #define SEND_BATCH_BYTES (16 * MIB) /* of data; a larger key is a batch of its own */
+#define SEND_SMALL 3                /* such batches under way: one asks, one sends, one commits */
 #define SEND_OPEN 1                 /* send_key.error: not known yet */
 
 struct send_peer;
@@ -28,6 +29,7 @@ struct send_key {
     struct pd_transfer transfer; /* not used in a pack */
     struct hash_node node;       /* of pd_send.keys while its batch lives */
     struct send_batch *batch;
+    struct pd_store *store;
     const char *key;
     const struct l2_buf *buf;
     size_t index; /* in the store */
@@ -52,17 +54,16 @@ enum batch_state {
 struct send_batch {
     struct list link; /* of peer->waiting or peer->active */
     struct send_peer *peer;
-    struct pd_store *store;
     struct send_ask ask;
     struct loop_timer timer;
     enum batch_state state;
-    const char *req_id; /* "": none */
     uint64_t bytes;
     uint64_t begun; /* when the current step was */
     int64_t alloc_id;
     size_t open;    /* keys without an outcome */
     size_t sending; /* messages under way */
     bool again;     /* Commit was sent twice */
+    bool apart;     /* of one that was refused: is not joined */
     size_t nasked;
     struct send_key **asked; /* keys of the AllocRequest, then those with a tag, in order */
     size_t n;
@@ -72,14 +73,19 @@ struct send_batch {
 /* Which keys of a store go into a batch. */
 struct send_pick {
     struct pd_store *store;
-    const char *req_id;
     const size_t *index;
     size_t n;
 };
 
-/* Waits at the peer; has its part of store->left. 0 or -ENOMEM. */
+/* Waits at the peer; each key has its part of store->left. 0 or -ENOMEM. */
 int send_batch_create(struct send_peer *p, const struct send_pick *pick);
+const char *send_batch_request(const struct send_batch *b); /* "": none */
 bool send_batch_begin(struct send_batch *b); /* WAIT -> ALLOC; false: the queue is full, it waits */
+/* A batch of up to half of PD_PACK_MAX waits while SEND_SMALL such of its request are under way, for more to
+ * join it. */
+bool send_batch_rests(const struct send_batch *b);
+/* Others that wait join it as far as they may. The batch that it is then. */
+struct send_batch *send_batch_gather(struct send_batch *b);
 /* Makes two of a batch that waits, by number of keys. 0 or -ENOMEM. */
 int send_batch_split(struct send_batch *b);
 int send_batch_again(struct send_batch *b); /* ALLOC -> WAIT, in two parts. 0 or -ENOMEM */

@@ -169,15 +169,16 @@ void send_request_landed(struct send_batch *b)
 {
     struct pd_send *s = b->peer->send;
     struct send_request *r;
+    const char *req_id = send_batch_request(b);
     bool any = false;
 
     for (size_t i = 0; i < b->n && !any; i++)
         any = !b->keys[i].error;
-    if (!any || !*b->req_id || s->stopping)
+    if (!any || !*req_id || s->stopping)
         return;
-    r = find(s, b->req_id, REQUEST_OPEN);
+    r = find(s, req_id, REQUEST_OPEN);
     if (!r)
-        r = add(s, b->req_id);
+        r = add(s, req_id);
     if (r)
         (void)aim(r, b->peer, b->peer->run);
 }

@@ -273,13 +273,27 @@ static void queue_full(struct send_peer *p)
         send_peer_pump_in(p, QUEUE_PAUSE);
 }
 
-void send_peer_pump(struct send_peer *p)
+/* The first that need not rest, cut and joined as it may be; NULL: none. */
+static struct send_batch *next_batch(struct send_peer *p)
 {
-    while (p->state == PEER_UP && !list_empty(&p->waiting)) {
-        struct send_batch *b = list_entry(p->waiting.next, struct send_batch, link);
+    for (struct list *node = p->waiting.next; node != &p->waiting;) {
+        struct send_batch *b = list_entry(node, struct send_batch, link);
 
         if (b->n > 1 && b->bytes > p->limit && !send_batch_split(b))
             continue;
+        b = send_batch_gather(b);
+        if (!send_batch_rests(b))
+            return b;
+        node = b->link.next;
+    }
+    return NULL;
+}
+
+void send_peer_pump(struct send_peer *p)
+{
+    struct send_batch *b;
+
+    while (p->state == PEER_UP && (b = next_batch(p))) {
         if (!fits(p, b))
             return;
         if (!send_batch_begin(b)) {

@@ -178,6 +178,82 @@ START_TEST(packs_beyond_the_limits_are_refused)
 }
 END_TEST
 
+static struct push *submit_one(size_t number, uint64_t size)
+{
+    char prefix[16];
+    struct push *p;
+
+    snprintf(prefix, sizeof(prefix), "%zu/", number);
+    p = push_new(&rig, 1, size, prefix);
+    push_submit(p);
+    return p;
+}
+
+static void land(struct push **p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        push_wait(p[i]);
+        check_landed(p[i]);
+        ck_assert_uint_eq(p[i]->bytes, p[i]->bufs[0].size);
+        push_free(p[i]);
+    }
+}
+
+#define HOLD_COMMIT ((struct orders){.pack = true, .hold = 1U << PD_COMMIT})
+
+/* Each store of its own has one key; they wait only while others are on their way. */
+START_TEST(small_stores_join_while_they_wait)
+{
+    struct push *p[SEND_SMALL + 20];
+
+    far_order(far, HOLD_COMMIT);
+    for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+        p[i] = submit_one(i, 4096);
+        if (i < SEND_SMALL)
+            far_wait(far, PD_COMMIT, i + 1);
+    }
+    ck_assert_uint_eq(far->count[PD_ALLOC_REQUEST], SEND_SMALL);
+    far_release(far);
+    land(p, ARRAY_SIZE(p));
+    ck_assert_uint_eq(far->count[PD_ALLOC_REQUEST], SEND_SMALL + 1);
+    ck_assert_uint_eq(far->messages, SEND_SMALL + 1);
+}
+END_TEST
+
+/* Half of a message each: two that wait fill it, and go. */
+START_TEST(what_is_large_enough_does_not_wait)
+{
+    struct push *p[SEND_SMALL + 2];
+
+    far_order(far, HOLD_COMMIT);
+    for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+        p[i] = submit_one(i, PD_PACK_MAX / 2);
+        if (i < SEND_SMALL)
+            far_wait(far, PD_COMMIT, i + 1);
+    }
+    far_wait(far, PD_COMMIT, SEND_SMALL + 1);
+    ck_assert_uint_eq(far->asked_keys, ARRAY_SIZE(p));
+    far_release(far);
+    land(p, ARRAY_SIZE(p));
+}
+END_TEST
+
+START_TEST(requests_do_not_join)
+{
+    struct push *p[SEND_SMALL + 2];
+
+    far_order(far, HOLD_COMMIT);
+    for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+        p[i] = push_new(&rig, 1, 4096, (const char *[]){"a/", "b/", "c/", "d/", "e/"}[i]);
+        p[i]->bufs[0].route.req_id = i < SEND_SMALL ? "a" : "b";
+        push_submit(p[i]);
+        far_wait(far, PD_COMMIT, i + 1); /* of the other request none was under way */
+    }
+    far_release(far);
+    land(p, ARRAY_SIZE(p));
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("pd_send_pack");
@@ -190,6 +266,9 @@ int main(void)
     tcase_add_loop_test(tc, all_keys_cancelled, 0, ARRAY_SIZE(stops));
     tcase_add_test(tc, a_file_that_is_too_short_fails_alone);
     tcase_add_test(tc, a_connection_that_is_lost);
+    tcase_add_test(tc, small_stores_join_while_they_wait);
+    tcase_add_test(tc, requests_do_not_join);
+    tcase_add_test(tc, what_is_large_enough_does_not_wait);
     tcase_add_loop_test(tc, packs_beyond_the_limits_are_refused, 0, ARRAY_SIZE(wrong));
     suite_add_tcase(s, tc);
     return suite_run(s);
