@@ -35,6 +35,7 @@ static bool settled(const struct inode *inode)
 static void stat_locked(struct l2fs *fs, struct inode *inode, struct stat *st, bool *is_settled)
 {
     *is_settled = settled(inode);
+    gate_atime_locked(fs, inode);
     if (!*is_settled && !inode_vfile(inode))
         file_refresh_locked(fs, inode);
     inode_stat(inode, st);
@@ -154,6 +155,7 @@ static int set_attr(struct l2fs *fs, struct inode *inode, const struct stat *st,
     int err = 0;
 
     lock(&fs->ns->lock);
+    gate_sync_locked(fs);
     l2 = apply_locked(inode, st, mask);
     apply_to_file_locked(fs, inode, mask);
     if (l2 && key_in_l2_locked(fs, inode, key))

@@ -9,6 +9,7 @@
 #include "arrive.h"
 #include "events.h"
 #include "evict.h"
+#include "gate.h"
 #include "keyguard.h"
 #include "locks.h"
 #include "namespace.h"
@@ -51,7 +52,8 @@ struct l2fs {
     uint64_t started;
 
     struct arrive arrive;
-    struct readies readies;    /* ns->lock */
+    struct readies readies; /* ns->lock */
+    struct gates gates;
     struct l1 l1;              /* ns->lock */
     struct locks locks;        /* ns->lock */
     struct list waiters;       /* ns->lock; every queued waiter, by all_link */

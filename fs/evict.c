@@ -61,7 +61,8 @@ enum obstacle evict_obstacle_locked(struct l2fs *fs, const struct object *o, uin
 
     if (inode->state != STATE_RESIDENT)
         return OBSTACLE_WRITING;
-    if (o->opens)
+    gate_shut_locked(fs, o->inode);
+    if (o->opens || gate_touched_locked(o))
         return OBSTACLE_OPEN;
     if (inode_pinned(inode, now))
         return OBSTACLE_PINNED;
@@ -86,7 +87,10 @@ static enum obstacle obstacle_at(void *arg, const struct object *o)
 
 void evict_note_locked(struct l2fs *fs, struct object *o)
 {
-    if (!o->aside || evict_obstacle_locked(fs, o, clock_now()))
+    if (!o->aside)
+        return;
+    gate_sync_locked(fs);
+    if (evict_obstacle_locked(fs, o, clock_now()))
         return;
     l1_back(&fs->l1, o);
     if (!list_empty(&fs->space_waiters))
@@ -130,6 +134,8 @@ static uint64_t detach_locked(struct l2fs *fs, struct object *o, enum evict_caus
 
 int evict_one_locked(struct l2fs *fs, struct object *o, enum evict_cause why)
 {
+    gate_shut_locked(fs, o->inode);
+    gate_sync_locked(fs);
     if (evict_obstacle_locked(fs, o, clock_now()))
         return -EBUSY;
     mark_suspects_locked(fs);
@@ -160,6 +166,7 @@ static size_t choose_locked(struct l2fs *fs, uint64_t ids[BATCH])
     struct moment m = {fs, clock_now()};
     size_t n = 0;
 
+    gate_sync_locked(fs);
     mark_suspects_locked(fs);
     for (size_t i = 0; i < BATCH && e->left; i++) {
         struct l1_share *s = l1_next_share(&fs->l1, waiting_share(fs));
@@ -209,6 +216,8 @@ static uint64_t detach_below_locked(struct l2fs *fs, struct inode *inode)
     struct object *o = inode->object;
     uint64_t id = 0;
 
+    gate_shut_locked(fs, inode);
+    gate_sync_locked(fs);
     inode->busy--;
     if (o && inode->tiers && !evict_obstacle_locked(fs, o, clock_now()))
         id = detach_locked(fs, o, CAUSE_ASKED);

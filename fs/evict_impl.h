@@ -69,7 +69,7 @@ int tier_evictor_order_all_locked(struct l2fs *fs, uint32_t tiers);
 void tier_evictor_policy_locked(struct tier_evictor *ev, int policy);
 
 /* What keeps a file in the tier. */
-enum obstacle tier_obstacle_locked(const struct inode *inode, size_t slot);
+enum obstacle tier_obstacle_locked(struct l2fs *fs, struct inode *inode, size_t slot);
 /* What the quotas leave of the capacity, and the bytes of a tenant above its share: its quota, or
  * for those without one what is left. */
 uint64_t tier_unshared_locked(const struct tier_evictor *ev);

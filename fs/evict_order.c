@@ -40,6 +40,7 @@ static void put_in_order_locked(struct tier_evictor *ev, struct inode *inode)
             order_resize(p->order, &p->node, inode->size);
         return;
     }
+    gate_sync_locked(ev->fs);
     p->order = &tenant_of_locked(ev->fs, inode)->tiers[ev->slot];
     order_add(p->order, &p->node, key_hash(inode), inode->size);
     grew_locked(ev, inode->size);
@@ -104,6 +105,7 @@ int tier_evictor_order_all_locked(struct l2fs *fs, uint32_t tiers)
 
     if (!tiers)
         return 0;
+    gate_sync_locked(fs);
     ns_walk(fs->ns->root, find_one, &f);
     if (f.n && !f.failed)
         qsort(f.found, f.n, sizeof(*f.found), by_use);
@@ -118,6 +120,7 @@ void tier_evictor_policy_locked(struct tier_evictor *ev, int policy)
 {
     struct list *l;
 
+    gate_sync_locked(ev->fs);
     ev->set.policy = policy;
     list_for_each(l, &ev->fs->tenants)
         order_set_policy(&list_entry(l, struct tenant, link)->tiers[ev->slot], policy);
@@ -125,13 +128,14 @@ void tier_evictor_policy_locked(struct tier_evictor *ev, int policy)
 
 /* --- who may leave, and who must --- */
 
-enum obstacle tier_obstacle_locked(const struct inode *inode, size_t slot)
+enum obstacle tier_obstacle_locked(struct l2fs *fs, struct inode *inode, size_t slot)
 {
     const struct object *o = inode->object;
 
     if (inode->state != STATE_EVICTED && inode->state != STATE_RESIDENT)
         return OBSTACLE_WRITING;
-    if (o && o->opens)
+    gate_shut_locked(fs, inode);
+    if (o && (o->opens || gate_touched_locked(o)))
         return OBSTACLE_OPEN;
     if (inode_pinned(inode, clock_now()))
         return OBSTACLE_PINNED;
@@ -159,6 +163,7 @@ int64_t tier_above_share(const struct tenant *t, size_t slot, uint64_t unshared)
 }
 
 struct look {
+    struct l2fs *fs;
     size_t slot;
     evict_look_fn *fn;
     void *arg;
@@ -167,9 +172,9 @@ struct look {
 static bool look_at(void *arg, struct order_node *node)
 {
     const struct look *look = arg;
-    const struct inode *inode = container_of(node, struct rank, node)->inode;
+    struct inode *inode = container_of(node, struct rank, node)->inode;
 
-    look->fn(look->arg, inode, tier_obstacle_locked(inode, look->slot));
+    look->fn(look->arg, inode, tier_obstacle_locked(look->fs, inode, look->slot));
     return true;
 }
 
@@ -177,13 +182,14 @@ bool evict_ctl_look_locked(struct l2fs *fs, size_t slot, struct evict_view *v, e
                            void *arg)
 {
     const struct tier_evictor *ev = fs->evict_ctl ? fs->evict_ctl->evictor[slot] : NULL;
-    struct look look = {slot, fn, arg};
+    struct look look = {fs, slot, fn, arg};
     struct tenant *t = NULL;
     size_t i = 0;
     struct list *l;
 
     if (!ev)
         return false;
+    gate_sync_locked(fs);
     list_for_each(l, &fs->tenants) if (i++ == v->index) t = list_entry(l, struct tenant, link);
     if (!t)
         return false;

@@ -117,7 +117,7 @@ static bool may_go(void *arg, struct order_node *node)
     struct tier_evictor *ev = arg;
     struct inode *inode = container_of(node, struct rank, node)->inode;
 
-    return !tier_obstacle_locked(inode, ev->slot) && claim(ev, inode);
+    return !tier_obstacle_locked(ev->fs, inode, ev->slot) && claim(ev, inode);
 }
 
 /* Who gives next; NULL: nobody has anything that may go. */
@@ -152,6 +152,7 @@ static int choose_locked(struct tier_evictor *ev)
 
     if (!t)
         return -ENOENT;
+    gate_sync_locked(ev->fs);
     node = order_pick(order, CHUNK, may_go, ev);
     if (!node) {
         ev->steps += CHUNK;

@@ -38,10 +38,10 @@ static const struct tier_evictor *evicting_locked(const struct l2fs *fs)
 
 static bool may_go(void *arg, struct order_node *node)
 {
-    const struct inode *inode = container_of(node, struct rank, node)->inode;
+    struct inode *inode = container_of(node, struct rank, node)->inode;
     const struct tier_evictor *ev = arg;
 
-    return !inode->landing && !tier_obstacle_locked(inode, ev->slot);
+    return !inode->landing && !tier_obstacle_locked(ev->fs, inode, ev->slot);
 }
 
 /* The coldest that `t` may lose; busy then. A tenant inside it gives when it has nothing itself. */

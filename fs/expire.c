@@ -63,6 +63,7 @@ static void remove_locked(struct reaper *r, struct inode *inode)
 
 static void check_locked(struct reaper *r, struct extra *e, uint64_t now)
 {
+    gate_shut_locked(r->fs, e->inode);
     if (removable(e->inode, now)) {
         remove_locked(r, e->inode);
         return;
@@ -105,6 +106,7 @@ static void check_unread_locked(struct reaper *r, struct landing *l, uint64_t no
 {
     struct inode *inode = l->inode;
 
+    gate_shut_locked(r->fs, inode);
     if (!l->goes) {
         unread_end_locked(r->fs, inode);
         file_settle_locked(r->fs, inode);

@@ -311,9 +311,12 @@ void file_settle_locked(struct l2fs *fs, struct inode *inode)
             !evict_one_locked(fs, o, CAUSE_SKIP_L1))
             return; /* it settled there */
     }
-    if (o && !o->opens && !inode->busy && !o->store && list_empty(&o->waiters) &&
+    if (o &&
         ((gone && !inode->nlookup) || inode->state == STATE_EVICTED ||
-         inode->state == STATE_DISK)) {
+         inode->state == STATE_DISK) &&
+        !o->opens && !inode->busy && !o->store && list_empty(&o->waiters)) {
+        if (gate_touched_locked(o))
+            gate_sync_locked(fs);
         file_drop_locked(fs, o);
         file_drop_prev_locked(fs, o);
         l1_remove(&fs->l1, o);

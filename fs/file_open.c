@@ -31,7 +31,9 @@ void handle_attach_locked(struct l2fs *fs, struct handle *h)
 {
     struct object *o = h->inode->object;
 
+    gate_shut_locked(fs, h->inode);
     unread_end_locked(fs, h->inode);
+    h->staging_id = o->staging_id;
     list_push_back(&o->handles, &h->link);
     o->opens++;
     h->beside_writer = o->writers > 0;
@@ -226,10 +228,6 @@ static int attach_disk(struct l2fs *fs, struct inode *inode)
     int fd = -1, slot, err;
 
     lock(&fs->ns->lock);
-    if (disk_ready_locked(inode)) {
-        unlock(&fs->ns->lock);
-        return 0;
-    }
     file_key(inode, key);
     slot = file_disk_tier(inode);
     inode->busy++;
@@ -254,16 +252,16 @@ static int attach_disk(struct l2fs *fs, struct inode *inode)
 /* 0: ns->lock is held, and the file of a `disk` object is open. */
 static int lock_with_disk(struct l2fs *fs, struct inode *inode)
 {
-    for (;;) {
-        int err = attach_disk(fs, inode);
+    int err = 0;
 
-        if (err)
-            return err;
+    while (!err) {
         lock(&fs->ns->lock);
         if (disk_ready_locked(inode))
             return 0;
         unlock(&fs->ns->lock);
+        err = attach_disk(fs, inode);
     }
+    return err;
 }
 
 #define ATIME_GRAIN (60 * (int64_t)NSEC_PER_SEC) /* what evictors that read atime can live with */
@@ -274,6 +272,36 @@ static void move_atime_locked(struct handle *h)
 
     h->inode->atime = file_time_now();
     h->atime_moved = h->inode->atime - before > ATIME_GRAIN;
+}
+
+static int open_in_turn(struct l2fs *fs, struct handle *h, const struct caller *c, struct waiter *w)
+{
+    struct inode *inode = h->inode;
+    int err = lock_with_disk(fs, inode);
+
+    if (err)
+        return err;
+    gate_shut_locked(fs, inode);
+    gate_ahead_locked(fs);
+    if (inode_vfile(inode)) {
+        err = h->write ? -EACCES : virtual_open_locked(fs, h, w);
+        h->mode = HANDLE_VIRTUAL;
+    } else {
+        err = file_open_locked(fs, h, c, w);
+    }
+    if ((!err || err == -EINPROGRESS) && !h->write && !inode_vfile(inode))
+        readahead_locked(fs, inode);
+    if (!err && !inode_vfile(inode)) {
+        handle_attach_locked(fs, h);
+        ranks_touch(inode);
+        metric_add(fs->m.opens, 1);
+        if (!(h->flags & O_NOATIME)) {
+            move_atime_locked(h);
+            gate_open_locked(fs, inode);
+        }
+    }
+    unlock(&fs->ns->lock);
+    return err;
 }
 
 int vfs_open(struct l2fs *fs, struct inode *inode, int flags, const struct caller *c,
@@ -289,27 +317,8 @@ int vfs_open(struct l2fs *fs, struct inode *inode, int flags, const struct calle
     h = handle_create(inode, flags, c);
     if (!h)
         return -ENOMEM;
-    err = lock_with_disk(fs, inode);
-    if (err) {
-        free(h);
-        return err;
-    }
-    if (inode_vfile(inode)) {
-        err = h->write ? -EACCES : virtual_open_locked(fs, h, w);
-        h->mode = HANDLE_VIRTUAL;
-    } else {
-        err = file_open_locked(fs, h, c, w);
-    }
-    if ((!err || err == -EINPROGRESS) && !h->write && !inode_vfile(inode))
-        readahead_locked(fs, inode);
-    if (!err && !inode_vfile(inode)) {
-        handle_attach_locked(fs, h);
-        ranks_touch(inode);
-        if (!(flags & O_NOATIME))
-            move_atime_locked(h);
-        metric_add(fs->m.opens, 1);
-    }
-    unlock(&fs->ns->lock);
+    if (!gate_enter(fs, h))
+        err = open_in_turn(fs, h, c, w);
     if (err) {
         free(h);
         return err;
@@ -320,15 +329,12 @@ int vfs_open(struct l2fs *fs, struct inode *inode, int flags, const struct calle
 
 int vfs_backing(struct l2fs *fs, struct handle *h, int *fd)
 {
-    struct object *o = h->inode->object; /* stays while the handle is open */
-    uint64_t id;
+    const struct object *o =
+        h->inode->object; /* stays while the handle is open, and its file too */
 
     if (o->disk_fd >= 0) {
         *fd = fcntl(o->disk_fd, F_DUPFD_CLOEXEC, 3);
         return *fd < 0 ? -errno : 0;
     }
-    lock(&fs->ns->lock);
-    id = o->staging_id;
-    unlock(&fs->ns->lock);
-    return staging_get(fs->staging, id, O_RDWR, fd);
+    return staging_get(fs->staging, h->staging_id, O_RDWR, fd);
 }

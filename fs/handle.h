@@ -48,6 +48,7 @@ struct handle {
     struct inode *inode;
     int flags; /* of open */
     pid_t process;
+    uint64_t staging_id; /* of the file that a BACKED one reads */
     enum handle_mode mode;
     bool write;
     bool made;          /* the file, which was not there before */

@@ -33,6 +33,7 @@ static void on_tick(struct loop_timer *t)
     locks_expire(&fs->locks, now);
     unlock(&fs->ns->lock);
     store_retry_due(fs, now);
+    gate_tick(fs);
     evict_tick(fs);
     ready_tick(fs, now);
     health_tick(fs, now);
@@ -265,6 +266,7 @@ int l2fs_start(const struct l2fs_config *cfg, struct l2fs **out, struct text *er
     fs->started = clock_now();
     fs->tick.expired = on_tick;
     init_lists(fs);
+    gates_init(&fs->gates);
     fs->metrics = metrics_create();
     if (!fs->metrics) {
         free(fs);

@@ -250,8 +250,10 @@ static void key_done_locked(struct l2fs *fs, struct load_work *work, const struc
     if (work->batch->purpose.warm)
         warm_key_done_locked(work->batch->purpose.warm, work->size, err);
     evict_post_locked(fs);
-    if (!is_readahead(&work->batch->purpose)) /* nobody used it yet */
+    if (!is_readahead(&work->batch->purpose)) { /* nobody used it yet */
+        gate_sync_locked(fs);
         ranks_touch(inode);
+    }
     file_settle_locked(fs, inode);
 }
 

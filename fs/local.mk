@@ -53,6 +53,8 @@ fs_sources = \
 	fs/front_passthrough.c \
 	fs/front_request.c \
 	fs/front_request.h \
+	fs/gate.c \
+	fs/gate.h \
 	fs/handle.h \
 	fs/hash.c \
 	fs/hash.h \
@@ -185,6 +187,7 @@ fs_sources = \
 	fs/tier_task.c \
 	fs/tiers.c \
 	fs/tiers.h \
+	fs/touches.h \
 	fs/turn.c \
 	fs/turn.h \
 	fs/units.c \

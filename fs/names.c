@@ -156,6 +156,7 @@ void file_unlink_locked(struct l2fs *fs, struct dentry *d, bool keep_record)
     struct object *o = inode->object;
     char key[KEY_PATH_MAX + 2];
 
+    gate_shut_locked(fs, inode);
     if (ns_path(d, key) > 0)
         store_cancel_locked(fs, inode, key);
     ns_unlink(fs->ns, d);

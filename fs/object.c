@@ -51,6 +51,8 @@ struct object *object_create(struct inode *inode)
     list_init(&o->waiters);
     list_init(&o->handles);
     list_init(&o->rest.link);
+    list_init(&o->touches.link);
+    list_init(&o->touches.due);
     inode->object = o;
     return o;
 }
@@ -59,6 +61,7 @@ void object_destroy(struct object *o)
 {
     if (o->disk_fd >= 0)
         close(o->disk_fd);
+    list_remove(&o->touches.due);
     o->inode->object = NULL;
     free(o);
 }

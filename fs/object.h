@@ -15,6 +15,7 @@
 #include "states.h"
 #include "wheel.h"
 #include "store_rest.h"
+#include "touches.h"
 
 struct dir;
 struct landing;
@@ -87,13 +88,13 @@ struct inode {
     uint32_t busy;  /* operations that hold a pointer outside the lock */
     uint8_t state;  /* enum state; files only */
     bool has_crc;
-    bool stale : 1; /* some tier may hold another version of it */
-    bool
-        doubted : 1; /* the kernel may know it by a name it lost: the next writer must look again */
-    bool unsent : 1; /* a tier that sends was given up for the bytes that are stored */
-    bool resend : 1; /* it is sent again as soon as it is in L1 */
+    bool stale : 1;      /* some tier may hold another version of it */
+    bool doubted : 1;    /* the kernel may know a name it lost: the next writer must look again */
+    bool unsent : 1;     /* a tier that sends was given up for the bytes that are stored */
+    bool resend : 1;     /* it is sent again as soon as it is in L1 */
     bool superseded : 1; /* an arrival took its last name: whoever opens it must look again */
     bool hidden : 1;     /* not listed */
+    bool gate;           /* gate.h */
 };
 
 struct object {
@@ -123,6 +124,7 @@ struct object {
     int store_error;     /* of the last finished store */
     unsigned store_busy; /* stable stores that read the staging file now */
     struct store_rest rest;
+    struct touches touches;
     struct pin_region pin;
     uint64_t clean_size; /* with inode.crc32c: the bytes of the last publication */
     uint32_t epoch;      /* grows at every open for write */

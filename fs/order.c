@@ -8,7 +8,6 @@
 
 #include "order.h"
 
-#define USES_MAX 3
 #define SMALL_SHARE 10 /* one tenth of the bytes */
 #define WAYS 4
 #define GHOST_MIN 64 /* marks */
@@ -175,7 +174,7 @@ void order_touch(struct order *o, struct order_node *node)
     if (!order_linked(node) || o->policy == EVICT_FIFO)
         return;
     if (o->policy == EVICT_S3FIFO)
-        node->uses = (uint8_t)MIN(node->uses + 1, USES_MAX);
+        node->uses = (uint8_t)MIN(node->uses + 1, ORDER_USES_MAX);
     else
         go_round(o, node);
 }
@@ -346,13 +345,13 @@ void order_peek(struct order *o, size_t max, order_may_go_fn *fn, void *arg)
     if (o->policy == EVICT_NOOP)
         return;
     if (o->policy != EVICT_S3FIFO) {
-        look_through(&p, &o->main, 0, USES_MAX);
+        look_through(&p, &o->main, 0, ORDER_USES_MAX);
         return;
     }
     if (!look_round(o, &p) || !look_through(&p, &o->main, 1, 1) ||
-        !look_through(&p, &o->small, 1, USES_MAX))
+        !look_through(&p, &o->small, 1, ORDER_USES_MAX))
         return;
-    for (int uses = 2; uses <= USES_MAX; uses++)
+    for (int uses = 2; uses <= ORDER_USES_MAX; uses++)
         if (!look_through(&p, &o->main, uses, uses))
             return;
 }

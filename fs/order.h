@@ -16,12 +16,14 @@
 #include "instance.h"
 #include "list.h"
 
+#define ORDER_USES_MAX 3 /* more uses of a node are as many */
+
 struct order_node {
     struct list link; /* list_init before the first use */
     uint64_t hash;    /* of the key, for the ghost queue */
     uint64_t bytes;   /* as added or resized */
     uint8_t queue;    /* private */
-    uint8_t uses;     /* private; saturates at 3 */
+    uint8_t uses;     /* private; saturates */
 };
 
 struct ghost;

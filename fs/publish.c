@@ -293,19 +293,15 @@ static void release_disk_locked(struct l2fs *fs, struct object *o)
     o->disk_fd = -1;
 }
 
-void vfs_release(struct l2fs *fs, struct handle *h)
+/* True: publish_finish must follow, unlocked. */
+static bool release_in_turn(struct l2fs *fs, struct handle *h)
 {
     struct inode *inode = h->inode;
+    struct object *o = inode->object;
     bool finish = false;
-    struct object *o;
 
-    if (h->mode == HANDLE_VIRTUAL) {
-        virtual_release(fs, h);
-        free(h);
-        return;
-    }
-    lock(&fs->ns->lock);
-    o = inode->object;
+    LOCKED_SCOPE(&fs->ns->lock);
+    gate_shut_locked(fs, inode);
     list_remove(&h->link);
     o->opens--;
     o->writers -= h->write;
@@ -322,7 +318,20 @@ void vfs_release(struct l2fs *fs, struct handle *h)
         state_move(&inode->state, STATE_DISCARDED);
     pthread_cond_broadcast(&fs->stored_cond);
     file_settle_locked(fs, inode);
-    unlock(&fs->ns->lock);
+    return finish;
+}
+
+void vfs_release(struct l2fs *fs, struct handle *h)
+{
+    struct inode *inode = h->inode;
+    bool finish;
+
+    if (h->mode == HANDLE_VIRTUAL) {
+        virtual_release(fs, h);
+        free(h);
+        return;
+    }
+    finish = !gate_leave(fs, h) && release_in_turn(fs, h);
     if (h->map)
         munmap(h->map, h->map_len);
     free(h);

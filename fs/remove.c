@@ -17,6 +17,7 @@ static bool remove_name(struct l2fs *fs, struct inode *inode,
     bool more;
 
     lock(&fs->ns->lock);
+    gate_shut_locked(fs, inode);
     if (inode->names && idle(inode) && ns_path(inode->names, key) > 0) {
         turn_enter_locked(fs, &turn, key, NULL);
         tell(fs, key);

@@ -48,6 +48,7 @@ static void collect(struct l2fs *fs, struct figures *f)
     store_ctl_status(fs->store_ctl, &f->stores);
     prefetch_ctl_status(fs->prefetch_ctl, &f->loads);
     LOCKED_SCOPE(&fs->ns->lock);
+    gate_sync_locked(fs);
     f->promised = fs->l1.promised;
     f->arriving = fs->arrive.reserved;
     f->unread = fs->arrive.unread;

@@ -111,6 +111,7 @@ static void survey_l1(struct survey *s)
     clock_gettime(CLOCK_REALTIME, &s->wall);
     staging_space(fs->staging, &s->used, &size);
     LOCKED_SCOPE(&fs->ns->lock);
+    gate_sync_locked(fs);
     s->capacity = l1->capacity;
     s->watermark = l1->watermark;
     s->ratio = l1->ratio;

@@ -72,6 +72,7 @@ static void rest_locked(struct l2fs *fs, struct object *o)
 
     if (place == o->rest.in)
         return;
+    gate_sync_locked(fs);
     if (o->rest.in == &fs->stores.given)
         fs->stores.given_up--;
     list_remove(&o->rest.link);
@@ -343,12 +344,14 @@ static void store_cold_locked(struct l2fs *fs, uint64_t bytes)
 {
     uint64_t now = clock_now();
 
+    gate_sync_locked(fs);
     for (size_t n = 0; n < SWEEP_MAX && fs->stores.room < bytes; n++) {
         struct object *o;
 
         if (list_empty(&fs->stores.cold))
             return;
         o = list_entry(fs->stores.cold.next, struct object, rest.link);
+        gate_shut_locked(fs, o->inode);
         if (o->opens || o->dirty || o->inode->busy || inode_pinned(o->inode, now)) {
             store_touch_locked(fs, o);
             continue;

@@ -115,6 +115,7 @@ static uint64_t bytes_of(const struct inode *inode)
 
 void tenant_resident_locked(struct l2fs *fs, struct object *o)
 {
+    gate_sync_locked(fs);
     l1_add(&fs->l1, &tenant_of_locked(fs, o->inode)->l1, o);
 }
 
@@ -124,6 +125,8 @@ static void note_file(struct l2fs *fs, struct inode *inode)
     uint64_t bytes = home ? bytes_of(inode) : 0;
     bool more;
 
+    if (home != inode->tenant)
+        gate_sync_locked(fs);
     uncount(inode->tenant, inode->counted, 1);
     if (home && home != inode->tenant)
         ranks_move(inode, home->tiers);

@@ -13,6 +13,7 @@ int unread_begin_locked(struct l2fs *fs, struct inode *inode, uint64_t ttl, bool
     struct landing *l = inode->landing;
     int err = 0;
 
+    gate_shut_locked(fs, inode);
     if (l && l->due.due >= until)
         return 0;
     if (!l) {

@@ -101,6 +101,7 @@ static int set_l1(struct control_call *c, const char *name)
 
     if (!err) {
         LOCKED_SCOPE(&c->fs->ns->lock);
+        gate_sync_locked(c->fs);
         if (!strcmp(name, "l1_watermark"))
             err = l1_set_watermark(&c->fs->l1, cfg.l1_watermark);
         else if (!strcmp(name, "l1_ratio"))

@@ -157,6 +157,7 @@ int lock_print(struct l2fs *fs, struct inode *inode, struct text *out)
     struct picture p = {0};
 
     lock(&fs->ns->lock);
+    gate_shut_locked(fs, inode);
     take_locked(fs, inode, &p);
     unlock(&fs->ns->lock);
     text_printf(out, "{\"readers\":%zu,\"reader_pids\":[", p.readers.n);

@@ -197,7 +197,9 @@ static int evict_settled_locked(struct l2fs *fs, struct inode *inode)
             err = evict_one_locked(fs, o, CAUSE_ASKED);
         if (!err || late || inode_pinned(inode, clock_now()) || !fs->tiers.keeping)
             return err;
+        fs->gates.watchers++;
         late = cond_wait_until(&fs->stored_cond, &fs->ns->lock, deadline);
+        fs->gates.watchers--;
     }
 }
 
@@ -218,6 +220,7 @@ static int evict_locked(struct setting *s)
     if (!o || s->inode->state == STATE_EVICTED || s->inode->state == STATE_DISK)
         return 0;
     err = evict_settled_locked(s->fs, s->inode);
+    gate_shut_locked(s->fs, s->inode);
     if (err)
         s->why = why_not_evicted(s->fs, s->inode);
     return err;

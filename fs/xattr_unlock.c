@@ -40,6 +40,7 @@ static void take_locked(struct l2fs *fs, struct inode *inode, struct text *keys,
     for (const struct dentry *d = inode->names; d; d = d->alias)
         if (ns_path(d, key) > 0)
             text_append(keys, key, strlen(key) + 1);
+    gate_shut_locked(fs, inode);
     out->opens = inode->object ? inode->object->opens : 0;
     out->pinned = inode->extra && inode->extra->pin != PIN_NONE;
     if (!out->pinned)

@@ -21,6 +21,7 @@ unit_tests = \
 	tests/unit/test_fs_layout \
 	tests/unit/test_fs_names \
 	tests/unit/test_fs_space \
+	tests/unit/test_gate \
 	tests/unit/test_hash \
 	tests/unit/test_health \
 	tests/unit/test_hotplug \
