@@ -98,7 +98,6 @@ static struct front *front_create(struct l2fs *fs, const struct l2fs_config *cfg
     lock_init(&f->lock);
     cond_init(&f->drained);
     list_init(&f->parked);
-    list_init(&f->files);
     list_init(&f->dirs);
     list_init(&f->buffers);
     /* Cutting a file must not wait for an endless row of reads. */
@@ -107,16 +106,18 @@ static struct front *front_create(struct l2fs *fs, const struct l2fs_config *cfg
     if (pthread_rwlock_init(&f->shrink, &attr))
         abort();
     pthread_rwlockattr_destroy(&attr);
-    for (size_t i = 0; i < BACKING_LOCKS; i++)
-        lock_init(&f->backing_locks[i]);
+    for (size_t i = 0; i < FILE_LOCKS; i++) {
+        lock_init(&f->file_locks[i]);
+        list_init(&f->files[i]);
+    }
     return f;
 }
 
 static void front_destroy(struct front *f)
 {
     buffers_free(f);
-    for (size_t i = 0; i < BACKING_LOCKS; i++)
-        pthread_mutex_destroy(&f->backing_locks[i]);
+    for (size_t i = 0; i < FILE_LOCKS; i++)
+        pthread_mutex_destroy(&f->file_locks[i]);
     pthread_rwlock_destroy(&f->shrink);
     pthread_cond_destroy(&f->drained);
     pthread_mutex_destroy(&f->lock);

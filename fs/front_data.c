@@ -213,6 +213,7 @@ static struct front_poll *poll_create(struct front *f, struct front_file *file,
 
     if (!p)
         return NULL;
+    atomic_store(&file->polled, true);
     lock(&f->lock);
     first = !file->poll;
     if (first)

@@ -6,11 +6,12 @@
 #include "front_request.h"
 
 struct front_file {
-    struct list link;  /* front.lock */
+    struct list link;  /* files_lock */
     atomic_bool known; /* set when the kernel is told of it: orders what was written before */
     struct handle *handle;
     pthread_rwlock_t replies; /* shared by reads until fuse_reply has returned, not only reached
                                  * the kernel: the handle's mapping is theirs so long */
+    atomic_bool polled;       /* `poll` was set once */
     struct front_poll *poll;  /* front.lock; what the instance keeps for it */
 };
 
@@ -19,6 +20,18 @@ struct front_poll {
     struct front_file *file; /* front.lock; NULL: closed meanwhile */
     struct fuse_pollhandle *ph;
 };
+
+static inline unsigned files_of(const struct inode *inode)
+{
+    uintptr_t n = (uintptr_t)inode;
+
+    return (unsigned)(n >> 6 ^ n >> 12) % FILE_LOCKS;
+}
+
+static inline pthread_mutex_t *files_lock(struct front *f, const struct inode *inode)
+{
+    return &f->file_locks[files_of(inode)];
+}
 
 static inline struct front_file *file_of(const struct fuse_file_info *fi)
 {

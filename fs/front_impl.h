@@ -17,7 +17,7 @@
 #include "vfs.h"
 
 #define FRONT_IO_MAX (1u << 20) /* bytes of one read or write */
-#define BACKING_LOCKS 64
+#define FILE_LOCKS 64u
 #define LOGGED_CAUSES 160
 #define FRONT_HAS(a, b) (FUSE_VERSION >= FUSE_MAKE_VERSION(a, b))
 
@@ -64,7 +64,6 @@ struct front {
     pthread_mutex_t lock;
     pthread_cond_t drained; /* `parked` became empty */
     struct list parked;     /* lock */
-    struct list files;      /* lock; struct front_file */
     struct list dirs;       /* lock; struct front_dir */
     struct list buffers;    /* lock; idle ones */
     bool draining;          /* lock; whoever parks is taken back at once */
@@ -77,8 +76,9 @@ struct front {
     atomic_bool passthrough;    /* registering a backing is worth trying */
     atomic_bool page_cache;     /* direct_io would refuse shared mappings */
     atomic_bool probed;
-    pthread_mutex_t backing_locks[BACKING_LOCKS]; /* object.backing_*, by inode */
-    bool logged[LOGGED_CAUSES];                   /* lock; by errno */
+    pthread_mutex_t file_locks[FILE_LOCKS]; /* by inode; object.backing_* ... */
+    struct list files[FILE_LOCKS];          /* ... and what is open: struct front_file */
+    bool logged[LOGGED_CAUSES];             /* lock; by errno */
     struct notifier notifier;
     struct retrier retrier;
 };

@@ -21,14 +21,22 @@ struct open_request {
 
 static void file_attach(struct front *f, struct front_file *file)
 {
-    LOCKED_SCOPE(&f->lock);
-    list_push_back(&f->files, &file->link);
+    const struct inode *inode = file->handle->inode;
+
+    LOCKED_SCOPE(files_lock(f, inode));
+    list_push_back(&f->files[files_of(inode)], &file->link);
 }
 
 static void file_detach(struct front *f, struct front_file *file)
 {
-    LOCKED_SCOPE(&f->lock);
+    pthread_mutex_t *own = files_lock(f, file->handle->inode);
+
+    lock(own);
     list_remove(&file->link);
+    unlock(own);
+    if (!atomic_load(&file->polled))
+        return;
+    LOCKED_SCOPE(&f->lock);
     if (file->poll)
         file->poll->file = NULL;
 }
@@ -269,14 +277,15 @@ void files_close_all(struct front *f)
 {
     struct list *l;
 
-    while ((l = list_pop_front(&f->files))) {
-        struct front_file *file = list_entry(l, struct front_file, link);
+    for (size_t i = 0; i < FILE_LOCKS; i++)
+        while ((l = list_pop_front(&f->files[i]))) {
+            struct front_file *file = list_entry(l, struct front_file, link);
 
-        if (file->handle->write && !vfs_unchanged_since_flush(f->fs, file->handle))
-            file->handle->killed = true;
-        backing_forget(file->handle);
-        file_close(f, file);
-    }
+            if (file->handle->write && !vfs_unchanged_since_flush(f->fs, file->handle))
+                file->handle->killed = true;
+            backing_forget(file->handle);
+            file_close(f, file);
+        }
 }
 
 void front_open_ops(struct fuse_lowlevel_ops *ops)

@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include "front_impl.h"
+#include "front_file.h"
 #include "log.h"
 #include "machine.h"
 
@@ -130,13 +130,6 @@ static void log_once(struct front *f, int err)
                  strerror(-err));
 }
 
-static pthread_mutex_t *lock_of(struct front *f, const struct inode *inode)
-{
-    uintptr_t n = (uintptr_t)inode;
-
-    return &f->backing_locks[(n >> 6 ^ n >> 12) % BACKING_LOCKS];
-}
-
 static int register_handle(struct front *f, struct handle *h)
 {
     AUTO_CLOSE int fd = -1;
@@ -173,7 +166,7 @@ static bool join_locked(struct front *f, struct handle *h)
 void backing_get(struct front *f, struct handle *h, struct fuse_file_info *fi)
 {
     if (h->mode != HANDLE_VIRTUAL) {
-        LOCKED_SCOPE(lock_of(f, h->inode));
+        LOCKED_SCOPE(files_lock(f, h->inode));
         if (join_locked(f, h)) {
 #ifdef HAVE_FUSE_PASSTHROUGH
             fi->backing_id = h->inode->object->backing_id;
@@ -195,7 +188,7 @@ void backing_put(struct front *f, struct handle *h)
 
     if (!h->passthrough)
         return;
-    LOCKED_SCOPE(lock_of(f, h->inode));
+    LOCKED_SCOPE(files_lock(f, h->inode));
     h->passthrough = false;
     if (--o->backing_opens)
         return;

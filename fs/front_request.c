@@ -26,6 +26,7 @@ void parked_add(struct parked *p)
     struct front *f = p->front;
     bool draining;
 
+    p->listed = true;
     lock(&f->lock);
     if (!list_linked(&p->link))
         list_push_back(&f->parked, &p->link);
@@ -39,11 +40,12 @@ void parked_done(struct parked *p)
 {
     struct front *f = p->front;
 
-    lock(&f->lock);
-    list_remove(&p->link);
-    if (list_empty(&f->parked))
-        pthread_cond_broadcast(&f->drained);
-    unlock(&f->lock);
+    if (p->listed) {
+        LOCKED_SCOPE(&f->lock);
+        list_remove(&p->link);
+        if (list_empty(&f->parked))
+            pthread_cond_broadcast(&f->drained);
+    }
     pthread_mutex_destroy(&p->lock);
 }
 

@@ -17,6 +17,7 @@ struct parked {
     struct list link; /* front.lock */
     struct front *front;
     pthread_mutex_t lock;
+    bool listed; /* lock; it was parked once */
 };
 void parked_init(struct parked *p, struct front *f, void (*retry)(struct waiter *w));
 void parked_add(struct parked *p); /* p->lock held */
