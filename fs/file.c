@@ -273,6 +273,7 @@ void file_dir_changed_locked(struct l2fs *fs, struct inode *dir)
 
 void file_lost_locked(struct l2fs *fs, struct inode *inode)
 {
+    gate_shut_locked(fs, inode);
     while (inode->names) {
         file_gone_locked(fs, inode->names);
         ns_unlink(fs->ns, inode->names);

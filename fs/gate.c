@@ -9,7 +9,7 @@
 #include "core.h"
 #include "rank.h"
 
-#define TOUCHED_MAX 512          /* in a stripe: bounds what one sync does under ns->lock */
+#define TOUCHED_MAX 256          /* in a stripe: bounds what one sync does under ns->lock */
 #define REST (60 * NSEC_PER_SEC) /* without an open; then the kernel is told of the new atime */
 
 void gates_init(struct gates *g)
@@ -95,8 +95,8 @@ static bool is_plain_locked(const struct l2fs *fs, const struct inode *inode)
 {
     const struct object *o = inode->object;
 
-    return inode->state == STATE_RESIDENT && !inode->landing && !o->writers && !o->unread &&
-           !o->aside && !o->rest.leaving && !fs->gates.watchers;
+    return inode->state == STATE_RESIDENT && inode->names && !inode->landing && !o->writers &&
+           !o->unread && !o->aside && !o->rest.leaving && !fs->gates.watchers;
 }
 
 void gate_open_locked(struct l2fs *fs, struct inode *inode)
@@ -184,12 +184,13 @@ static void gather(struct l2fs *fs, uint64_t news, unsigned first, unsigned n, s
     merge(due, &other);
 }
 
-static void move_atime(struct inode *inode, uint64_t at)
+/* From clock_now() to a file's time. */
+static int64_t wall_offset(void)
 {
-    inode->atime = file_time_now() - (int64_t)(clock_now() - at);
+    return file_time_now() - (int64_t)clock_now();
 }
 
-static void catch_up_locked(struct l2fs *fs, const struct touches *t)
+static void catch_up_locked(struct l2fs *fs, const struct touches *t, int64_t offset)
 {
     struct object *o = container_of(t, struct object, touches);
 
@@ -198,18 +199,20 @@ static void catch_up_locked(struct l2fs *fs, const struct touches *t)
         ranks_touch(o->inode);
     }
     store_touch_locked(fs, o);
-    move_atime(o->inode, t->due_at);
+    o->inode->atime = (int64_t)t->due_at + offset;
 }
 
 void gate_sync_locked(struct l2fs *fs)
 {
     struct list due, *l;
+    int64_t offset;
 
     if (!atomic_load(&fs->gates.news))
         return;
+    offset = wall_offset();
     list_init(&due);
     gather(fs, atomic_exchange(&fs->gates.news, 0), 0, OPEN_STRIPES, &due);
-    list_for_each(l, &due) catch_up_locked(fs, list_entry(l, struct touches, due));
+    list_for_each(l, &due) catch_up_locked(fs, list_entry(l, struct touches, due), offset);
     list_splice(&fs->gates.ahead, &due);
 }
 
@@ -237,5 +240,5 @@ void gate_atime_locked(struct l2fs *fs, struct inode *inode)
         return;
     LOCKED_SCOPE(&s->lock);
     if (inode->object->touches.n)
-        move_atime(inode, inode->object->touches.at);
+        inode->atime = (int64_t)inode->object->touches.at + wall_offset();
 }

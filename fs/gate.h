@@ -1,10 +1,10 @@
 /* gate.h - opens and closes of a key in L1 that take no lock which all keys share. Level 4.
  *
- * While the gate of an inode is open, nothing depends on who reads it: its object is resident, whole,
- * opened before and in the order of leaving, nobody writes it, and nobody waits for its readers to go.
- * An open for reading, and its close, then take the lock of one of 64 stripes instead of ns->lock, and
- * what they mean for the orders of leaving, atime, read-ahead and counts is caught up with later, in the
- * order of time.
+ * While the gate of an inode is open, nothing depends on who reads it: it has a name, its object is
+ * resident, whole, opened before and in the order of leaving, nobody writes it, and nobody waits for its
+ * readers to go. An open for reading, and its close, then take the lock of one of 64 stripes instead of
+ * ns->lock, and what they mean for the orders of leaving, atime, read-ahead and counts is caught up with
+ * later, in the order of time.
  *
  * The gate is opened and shut under ns->lock and the lock of the stripe (lock order: namespace ->
  * stripe, a leaf), so either is enough to look at it. Whoever looks at object.opens or object.handles, or

@@ -121,6 +121,25 @@ START_TEST(what_is_not_plain_has_no_open_gate)
 }
 END_TEST
 
+/* Its bytes go with its last close. */
+START_TEST(a_file_without_a_name_has_no_gate)
+{
+    struct vfs_new n = {.dir = vfs_root(r.fs), .mode = 0600, .flags = O_RDWR, .caller = me};
+    struct waiter w = {0};
+    struct handle *writer, *reader;
+    struct inode *inode;
+
+    ck_assert_int_eq(vfs_tmpfile(r.fs, &n, &w, &inode, &writer), 0);
+    reader = open_read(inode);
+    vfs_release(r.fs, writer);
+    use(inode);
+    ck_assert(!gate_of(inode));
+    vfs_release(r.fs, reader);
+    ck_assert_int_eq(inode->state, STATE_DISCARDED);
+    vfs_forget(r.fs, inode, 1);
+}
+END_TEST
+
 /* --- others see them --- */
 
 START_TEST(readers_are_counted_and_named)
@@ -488,6 +507,7 @@ int main(void)
     const TTest *const tests[] = {
         opens_and_closes_beside_a_held_namespace_lock,
         what_is_not_plain_has_no_open_gate,
+        a_file_without_a_name_has_no_gate,
         readers_are_counted_and_named,
         an_open_key_stays,
         a_rewrite_beside_a_reader_is_in_place,
