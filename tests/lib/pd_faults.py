@@ -69,11 +69,15 @@ class Mount:
 
     def find_pid(self):
         for name in os.listdir("/run/l2fs"):
-            if name.endswith(".lock"):
+            if not name.endswith(".lock"):
+                continue
+            try:
                 with open(os.path.join("/run/l2fs", name)) as f:
                     pid, _, where = (f.readline().rstrip("\n").split(" ", 2) + ["", ""])[:3]
-                if where == self.dir and os.path.exists("/proc/" + pid):
-                    return int(pid)
+            except FileNotFoundError:  # of another test's daemon, which ended meanwhile
+                continue
+            if where == self.dir and os.path.exists("/proc/" + pid):
+                return int(pid)
         raise Failure("no daemon serves " + self.dir)
 
     def json(self, name):
