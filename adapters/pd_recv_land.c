@@ -1,5 +1,5 @@
 /* pd_recv_land.c - a key's way from its room to its name: staging file, buffer, receive, crc32c,
- * publication. Where the bytes come in a pack, pd_recv_pack.c has what is before the publication.
+ * publication. Of keys that are not large, pd_recv_pack.c has what is before the publication.
  *
  * Threads: what takes long (making files and mappings, going over the bytes, publishing) is done by
  * the lander, a thread with a mailbox; an item or allocation that is there is touched by the loop

@@ -1,8 +1,9 @@
-/* pd_recv_pack.c - small keys: their bytes come in one message into memory, and from there into files.
+/* pd_recv_pack.c - keys that are not large: their bytes come into memory, and from there into files.
  *
- * A pack is made of the neighbours in a request once they have room, of one key alone where the sender
- * does not know of packs. Its items have room in L1 and get their files when the bytes are here, which
- * needs no mappings. They are settled one by one as any other; a pack keeps its receive for as long as
+ * A pack is what comes in one message: small neighbours in a request, or one key, also where the sender
+ * does not know of packs. Its items have room in L1 and get their files when the bytes are here: writing
+ * them costs less than the mapping of a file, whose pages are cleared first, and the sender need not wait
+ * for the files. They are settled one by one as any other; a pack keeps its receive for as long as
  * one of them is wanted, and the allocation, by `busy`, for as long as it was posted itself.
  *
  * Threads: as in pd_recv_land.c. While a pack is at the lander, those of its items that are CHECKING
@@ -38,15 +39,15 @@ static size_t next_of(const struct recv_pack *p, size_t i)
 
 /* --- making --- */
 
-static bool is_small(const struct recv_item *it)
+static bool fits(const struct recv_item *it, uint64_t max)
 {
-    return it->state == ITEM_RESERVED && it->what.size && it->what.size <= PD_PACK_KEY;
+    return it->state == ITEM_RESERVED && it->what.size && it->what.size <= max;
 }
 
-/* The end of the pack that begins with a small item, and its bytes. */
+/* The end of the pack that begins with this item, and its bytes. */
 static size_t reach(const struct recv_alloc *a, size_t first, uint64_t *size)
 {
-    uint64_t max = a->may_pack ? PD_PACK_MAX : 0;
+    bool joins = a->may_pack && fits(&a->items[first], PD_PACK_KEY);
     size_t i;
 
     *size = a->items[first].what.size;
@@ -55,7 +56,7 @@ static size_t reach(const struct recv_alloc *a, size_t first, uint64_t *size)
 
         if (it->present)
             continue;
-        if (!is_small(it) || *size + it->what.size > max)
+        if (!joins || !fits(it, PD_PACK_KEY) || *size + it->what.size > PD_PACK_MAX)
             break;
         *size += it->what.size;
     }
@@ -89,7 +90,7 @@ void recv_packs_make(struct recv_alloc *a)
         return;
     for (size_t i = 0, end; i < a->n; i = end) {
         end = i + 1;
-        if (!is_small(&a->items[i]))
+        if (!fits(&a->items[i], PD_PACK_MAX))
             continue;
         end = reach(a, i, &size);
         make(a, i, end, size);

@@ -26,10 +26,17 @@ static void start(const uint64_t *sizes, size_t n)
     p.packs = true;
 }
 
-static void check_packed(void *arg)
+static void get_packed(void *arg)
 {
-    (void)arg;
-    ck_assert_uint_eq(g.recv->packed, 0);
+    *(size_t *)arg = g.recv->packed;
+}
+
+static size_t packed(void)
+{
+    size_t bytes;
+
+    end_call(&g.host, get_packed, &bytes);
+    return bytes;
 }
 
 static void finish(void)
@@ -39,7 +46,7 @@ static void finish(void)
         recv_rig_expect(&g, "allocations", 0);
         recv_rig_expect(&g, "buffers", 0);
         recv_rig_expect(&g, "memory", 0);
-        end_call(&g.host, check_packed, NULL);
+        ck_assert_uint_eq(packed(), 0);
     }
     parcel_fini(&p);
     sender_close(&s);
@@ -98,6 +105,21 @@ START_TEST(who_knows_no_packs_gets_a_tag_for_each)
         for (size_t j = 0; j < i; j++)
             ck_assert_int_ne(p.tags[i], p.tags[j]);
     }
+    parcel_send(&p, &s);
+    parcel_sent(&p);
+    check_outcome(all_land);
+    finish();
+}
+END_TEST
+
+START_TEST(large_keys_come_into_their_files)
+{
+    static const uint64_t sizes[] = {MIB, MIB + 1, 64 * KIB + 1};
+
+    start(sizes, 3);
+    parcel_ask(&p, &s);
+    ck_assert_uint_eq(packed(), sizes[0] + sizes[2]);
+    ck_assert(p.tags[0] != p.tags[1] && p.tags[1] != p.tags[2] && p.tags[2] != p.tags[0]);
     parcel_send(&p, &s);
     parcel_sent(&p);
     check_outcome(all_land);
@@ -280,7 +302,7 @@ START_TEST(memory_is_bounded)
     static struct parcel many[140];
     static const uint64_t sizes[] = {64 * KIB, 64 * KIB, 64 * KIB, 64 * KIB,
                                      64 * KIB, 64 * KIB, 64 * KIB, 64 * KIB};
-    size_t packed = 0;
+    size_t together = 0;
 
     g.config.buffer_size = 128 * MIB;
     start(three, 3);
@@ -292,9 +314,9 @@ START_TEST(memory_is_bounded)
         many[i].packs = true;
         parcel_ask(&many[i], &s);
         ck_assert_int_eq(many[i].error, 0);
-        packed += many[i].tags[0] == many[i].tags[1];
+        together += many[i].tags[0] == many[i].tags[1];
     }
-    ck_assert_uint_eq(packed, 64 * MIB / (ARRAY_SIZE(sizes) * sizes[0]));
+    ck_assert_uint_eq(together, 64 * MIB / (ARRAY_SIZE(sizes) * sizes[0]));
     for (size_t i = 0; i < ARRAY_SIZE(many); i++)
         parcel_fini(&many[i]);
     end_close_conn(&s.end);
@@ -312,6 +334,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, NULL);
     tcase_add_test(tc, small_neighbours_have_one_tag);
     tcase_add_test(tc, who_knows_no_packs_gets_a_tag_for_each);
+    tcase_add_test(tc, large_keys_come_into_their_files);
     tcase_add_test(tc, what_is_there_is_not_in_the_pack);
     tcase_add_loop_test(tc, a_cancelled_key_is_missed_by_none, 0, 2);
     tcase_add_test(tc, a_pack_that_nobody_wants_any_more);
