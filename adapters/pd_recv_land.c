@@ -105,7 +105,7 @@ static void stage_all(struct letter *letter)
     for (size_t i = 0; i < a->n; i++) {
         struct recv_item *it = &a->items[i];
 
-        if (it->state != ITEM_STAGING)
+        if (it->pack || it->state != ITEM_STAGING) /* what is in a pack stays with the loop */
             continue;
         if (!err && atomic_load(&r->lander.stop))
             err = -ESHUTDOWN;

@@ -263,6 +263,23 @@ START_TEST(a_receiver_that_ends)
 }
 END_TEST
 
+/* Keys of a pack are given up while the others are at the lander. */
+START_TEST(a_receiver_that_ends_while_files_are_made)
+{
+    static const uint64_t sizes[] = {1000, 5000, 8 * MIB, 1000, 8 * MIB};
+    struct pd_message m;
+
+    start(sizes, ARRAY_SIZE(sizes));
+    m = parcel_message(&p, &s);
+    sender_post(&s, &m);
+    recv_rig_expect(&g, "allocations", 1);
+    recv_rig_stop(&g);
+    for (size_t i = 0; i < p.n; i++)
+        ck_assert_ptr_null(recv_rig_object(&g, p.keys[i]));
+    finish();
+}
+END_TEST
+
 /* A tmpfs smaller than what L1 promises. */
 START_TEST(no_space_for_the_file)
 {
@@ -343,6 +360,7 @@ int main(void)
     tcase_add_test(tc, a_connection_that_is_lost);
     tcase_add_test(tc, a_pack_that_is_never_sent);
     tcase_add_loop_test(tc, a_receiver_that_ends, 0, 2);
+    tcase_add_test(tc, a_receiver_that_ends_while_files_are_made);
     tcase_add_test(tc, no_space_for_the_file);
     tcase_add_test(tc, memory_is_bounded);
     suite_add_tcase(suite, tc);
