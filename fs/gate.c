@@ -10,6 +10,7 @@
 #include "rank.h"
 
 #define TOUCHED_MAX 256          /* in a stripe: bounds what one sync does under ns->lock */
+#define AHEAD_MAX 64             /* uses, the latest, that tell where readers are by now */
 #define REST (60 * NSEC_PER_SEC) /* without an open; then the kernel is told of the new atime */
 
 void gates_init(struct gates *g)
@@ -218,12 +219,17 @@ void gate_sync_locked(struct l2fs *fs)
 
 void gate_ahead_locked(struct l2fs *fs)
 {
-    struct list *l;
+    struct list *l, *first = &fs->gates.ahead;
+    bool wanted = false;
 
     gate_sync_locked(fs);
-    while ((l = list_pop_front(&fs->gates.ahead)))
-        if (!fs->stopping)
+    for (int n = 0; n < AHEAD_MAX && first->prev != &fs->gates.ahead; n++)
+        first = first->prev;
+    while ((l = list_pop_front(&fs->gates.ahead))) {
+        wanted |= l == first;
+        if (wanted && !fs->stopping)
             readahead_locked(fs, list_entry(l, struct object, touches.due)->inode);
+    }
 }
 
 void gate_tick(struct l2fs *fs)
