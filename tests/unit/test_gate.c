@@ -20,11 +20,22 @@
 static struct vfsrig r;
 static const struct caller me = {.pid = 4711};
 
-static void setup(void)
+static void start(int store_policy)
 {
     vfsrig_init(&r, MOCK);
     r.cfg.readahead_keys = 0;
+    r.cfg.store_policy = store_policy;
     vfsrig_start(&r);
+}
+
+static void setup(void)
+{
+    start(STORE_DEFAULT);
+}
+
+static void setup_demote(void)
+{
+    start(STORE_DEMOTE);
 }
 
 static void teardown(void)
@@ -344,6 +355,33 @@ START_TEST(a_full_stripe_is_emptied_by_an_open)
 }
 END_TEST
 
+/* Keys are read in the order of their names, by their gates; the next ones are only in L2. */
+START_TEST(read_ahead_hears_of_them)
+{
+    enum state ahead;
+
+    put_ordered();
+    for (int i = 50; i < ORDERED; i++) {
+        char key[16];
+
+        snprintf(key, sizeof(key), "k%d", i);
+        ck_assert_int_eq(vfsrig_evict(&r, key), 0);
+    }
+    lock(&r.fs->ns->lock);
+    r.cfg.readahead_keys = 4;
+    unlock(&r.fs->ns->lock);
+    for (int i = 30; i < 50; i++)
+        use(ordered[i]);
+    lock(&r.fs->ns->lock);
+    ck_assert(ordered[49]->gate);
+    gate_ahead_locked(r.fs);
+    ahead = ordered[53]->state;
+    unlock(&r.fs->ns->lock);
+    ck_assert(ahead == STATE_LOADING || ahead == STATE_RESIDENT);
+    ck_assert_int_eq(vfsrig_state(&r, "k54"), STATE_EVICTED);
+}
+END_TEST
+
 /* --- races --- */
 
 #define STORM_KEYS 4
@@ -438,6 +476,16 @@ static void evict_now(const char *name)
         evict_one_locked(r.fs, inode->object, CAUSE_ASKED);
 }
 
+static void make_room(void)
+{
+    if (r.cfg.store_policy != STORE_DEMOTE) {
+        vfsrig_wait_stored(&r);
+        return;
+    }
+    LOCKED_SCOPE(&r.fs->ns->lock);
+    store_make_room_locked(r.fs, MIB);
+}
+
 static void change(int step)
 {
     char name[16];
@@ -464,7 +512,7 @@ static void change(int step)
         if (vfsrig_find(&r, name))
             ck_assert_int_eq(lock_print(r.fs, vfsrig_find(&r, name), &t), 0);
         break;
-    default: vfsrig_wait_stored(&r);
+    default: make_room();
     }
     text_fini(&t);
 }
@@ -517,9 +565,10 @@ int main(void)
         uses_count_for_s3fifo,
         fifo_does_not_move,
         a_full_stripe_is_emptied_by_an_open,
+        read_ahead_hears_of_them,
     };
     Suite *s = suite_create("gate");
-    TCase *tc = tcase_create("gate");
+    TCase *tc = tcase_create("gate"), *demote = tcase_create("demote");
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
@@ -527,5 +576,9 @@ int main(void)
         tcase_add_test(tc, tests[i]);
     tcase_add_loop_test(tc, nothing_is_torn_or_lost_beside_changes, 0, 2);
     suite_add_tcase(s, tc);
+    tcase_add_checked_fixture(demote, setup_demote, teardown);
+    tcase_set_timeout(demote, 60);
+    tcase_add_loop_test(demote, nothing_is_torn_or_lost_beside_changes, 2, 4);
+    suite_add_tcase(s, demote);
     return suite_run(s);
 }
