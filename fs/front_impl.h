@@ -33,15 +33,16 @@ struct notifier {
     bool closed;       /* lock */
 };
 
-/* With io_uring: libfuse holds a queue's lock while a handler runs, and an answer from another
- * thread takes it. The loop thread must not wait for a handler that waits for the loop thread, so
- * requests go on here. */
+/* With io_uring: libfuse holds a queue's lock while a handler runs, and an answer from another thread
+ * takes it. The loop thread must not wait for a handler that waits for it, so requests go on here.
+ * Nor does libfuse hand interrupts on: the callers of what waits are looked at for signals. */
 struct retrier {
     pthread_t thread;
     bool running;
     pthread_mutex_t lock;
     pthread_cond_t cond;
     struct list requests; /* lock */
+    uint64_t look_at;     /* lock; 0: nothing waits that a signal ends */
     bool closed;          /* lock */
 };
 
@@ -130,8 +131,7 @@ void backing_forget(struct handle *h);               /* the same when the sessio
 
 /* ---- front_attr.c ---- */
 double attr_seconds(const struct front *f, bool settled);
-/* Writes and truncation take setuid and setgid away. */
-void kill_suid(struct front *f, struct inode *inode);
+void kill_suid(struct front *f, struct inode *inode); /* and setgid: as writes and truncation do */
 
 /* ---- front_names.c ---- */
 void entry_fill(struct front *f, struct inode *inode, const struct stat *st, bool settled,

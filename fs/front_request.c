@@ -7,7 +7,13 @@
  * once for an interrupt that came in between.
  */
 #include "front_request.h"
+
+#include "clock.h"
+#include "pending.h"
 #include "thread.h"
+
+#define LOOK_NS (100 * NSEC_PER_MSEC)
+#define LOOKS 64 /* at a time */
 
 struct buffer {
     struct list link;
@@ -28,8 +34,10 @@ void parked_add(struct parked *p)
 
     p->listed = true;
     lock(&f->lock);
-    if (!list_linked(&p->link))
+    if (!list_linked(&p->link)) {
+        p->since = clock_now();
         list_push_back(&f->parked, &p->link);
+    }
     draining = f->draining;
     unlock(&f->lock);
     if (draining)
@@ -104,6 +112,15 @@ static void finish(struct request *r, int rc)
     free(r);
 }
 
+static void retrier_watch(struct retrier *t)
+{
+    LOCKED_SCOPE(&t->lock);
+    if (t->look_at)
+        return;
+    t->look_at = clock_deadline(LOOK_NS);
+    pthread_cond_signal(&t->cond);
+}
+
 void request_run(struct request *r)
 {
     int rc;
@@ -115,11 +132,94 @@ void request_run(struct request *r)
         r->armed = r->op->interruptible;
         if (r->armed && !is_lost(r))
             fuse_req_interrupt_func(r->req, on_interrupt, r);
+        if (r->p.caller)
+            retrier_watch(&r->p.front->retrier);
         unlock(&r->p.lock);
         return;
     }
     unlock(&r->p.lock);
     finish(r, rc);
+}
+
+/* ---- signals of those who wait, where nobody tells of interrupts ---- */
+
+struct look {
+    const struct parked *parked; /* which may be gone: only `since` tells it from the next one */
+    pid_t caller;
+    uint64_t since;
+};
+
+/* Those who were not looked at for longest; they go to the end. */
+static size_t choose_looks(struct front *f, struct look looks[LOOKS])
+{
+    struct list *l, *tmp;
+    struct list looked;
+    size_t n = 0;
+
+    list_init(&looked);
+    LOCKED_SCOPE(&f->lock);
+    list_for_each_safe(l, tmp, &f->parked)
+    {
+        const struct parked *p = list_entry(l, struct parked, link);
+
+        if (!p->caller || n == LOOKS)
+            continue;
+        looks[n++] = (struct look){p, p->caller, p->since};
+        list_remove(l);
+        list_push_back(&looked, l);
+    }
+    list_splice(&f->parked, &looked);
+    return n;
+}
+
+/* Twice in a row: another thread of the process may have been about to take it. */
+static void note_look(struct front *f, const struct look *look, bool signalled)
+{
+    struct list *l;
+
+    LOCKED_SCOPE(&f->lock);
+    list_for_each(l, &f->parked)
+    {
+        struct parked *p = list_entry(l, struct parked, link);
+
+        if (p != look->parked || p->since != look->since)
+            continue;
+        if (p->signalled && signalled)
+            vfs_interrupt(f->fs, &p->w);
+        p->signalled = signalled;
+        return;
+    }
+}
+
+/* False: nobody waits whom a signal would end. */
+static bool look_for_signals(struct front *f)
+{
+    struct look looks[LOOKS];
+    size_t n = choose_looks(f, looks);
+
+    for (size_t i = 0; i < n; i++)
+        note_look(f, &looks[i], pending_signal(looks[i].caller));
+    return n;
+}
+
+/* Until there is something to do again. */
+static void rest_locked(struct retrier *t)
+{
+    struct front *f = container_of(t, struct front, retrier);
+    bool more;
+
+    if (!t->look_at) {
+        pthread_cond_wait(&t->cond, &t->lock);
+        return;
+    }
+    if (cond_wait_until(&t->cond, &t->lock, t->look_at) != -ETIMEDOUT)
+        return;
+    t->look_at = 0; /* whoever waits from now on says so again */
+    unlock(&t->lock);
+    more = look_for_signals(f);
+    lock(&t->lock);
+    if (more)
+        t->look_at = clock_deadline(LOOK_NS);
 }
 
 static void *run_again(void *arg)
@@ -132,7 +232,7 @@ static void *run_again(void *arg)
     while (!t->closed) {
         l = list_pop_front(&t->requests);
         if (!l) {
-            pthread_cond_wait(&t->cond, &t->lock);
+            rest_locked(t);
             continue;
         }
         unlock(&t->lock);
@@ -195,6 +295,8 @@ void *request_create(fuse_req_t req, const struct request_op *op, size_t size)
     }
     parked_init(&r->p, front_of(req), retry);
     r->op = op;
+    if (op->interruptible && r->p.front->retrier.running)
+        r->p.caller = fuse_req_ctx(req)->pid;
     list_init(&r->again);
     r->req = req;
     return r;

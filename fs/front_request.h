@@ -17,7 +17,10 @@ struct parked {
     struct list link; /* front.lock */
     struct front *front;
     pthread_mutex_t lock;
-    bool listed; /* lock; it was parked once */
+    bool listed;    /* lock; it was parked once */
+    pid_t caller;   /* whose signals end it; 0: none do */
+    uint64_t since; /* front.lock; parked */
+    bool signalled; /* front.lock; when it was looked at last */
 };
 void parked_init(struct parked *p, struct front *f, void (*retry)(struct waiter *w));
 void parked_add(struct parked *p); /* p->lock held */

@@ -117,6 +117,8 @@ fs_sources = \
 	fs/options_split.c \
 	fs/order.c \
 	fs/order.h \
+	fs/pending.c \
+	fs/pending.h \
 	fs/pin.c \
 	fs/pin.h \
 	fs/plan.c \

@@ -39,6 +39,7 @@ unit_tests = \
 	tests/unit/test_null \
 	tests/unit/test_options \
 	tests/unit/test_options_spec \
+	tests/unit/test_pending \
 	tests/unit/test_policy \
 	tests/unit/test_order \
 	tests/unit/test_prefetch \
