@@ -39,6 +39,7 @@ static inline struct front_file *file_of(const struct fuse_file_info *fi)
 
     if (!atomic_load_explicit(&file->known, memory_order_acquire))
         abort();
+    ORDER_TAKEN(file);
     return file;
 }
 

@@ -91,19 +91,14 @@ static inline struct front *front_of(fuse_req_t req)
 
 static inline struct inode *inode_of(struct front *f, fuse_ino_t ino)
 {
+    ORDER_TAKEN(ino); /* the kernel was told of it before */
     return ino == FUSE_ROOT_ID ? vfs_root(f->fs) : (struct inode *)(uintptr_t)ino;
 }
 
 static inline fuse_ino_t nodeid_of(struct front *f, const struct inode *inode)
 {
+    ORDER_GIVEN((uintptr_t)inode);
     return inode == vfs_root(f->fs) ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)inode;
-}
-
-static inline struct caller caller_of(fuse_req_t req)
-{
-    const struct fuse_ctx *ctx = fuse_req_ctx(req);
-
-    return (struct caller){.uid = ctx->uid, .gid = ctx->gid, .pid = ctx->pid};
 }
 
 /* ---- front_options.c ---- */

@@ -179,7 +179,7 @@ static int create_call(struct request *r)
 }
 
 /* False: the kernel has not taken it. */
-static bool answer_create(struct open_request *o)
+static bool answer_create(struct open_request *o, bool made)
 {
     struct front *f = o->r.p.front;
     struct fuse_entry_param e;
@@ -193,22 +193,23 @@ static bool answer_create(struct open_request *o)
     }
     /* What gives an empty file bytes goes through the kernel, which then asks for size and times
      * anew; who may open it stays. */
-    entry_fill(f, o->inode, &st, settled || o->file->handle->made, &e);
+    entry_fill(f, o->inode, &st, settled || made, &e);
     return fuse_reply_create(o->r.req, &e, &o->fi) == 0;
 }
 
 static void create_reply(struct request *r, int rc)
 {
     struct open_request *o = container_of(r, struct open_request, r);
-    bool prepared;
+    bool prepared, made;
 
     if (rc) {
         file_destroy(o->file);
         request_reply_status(r, rc);
         return;
     }
+    made = o->file->handle->made;
     prepared = prepare(o);
-    if (prepared && answer_create(o))
+    if (prepared && answer_create(o, made))
         return;
     if (prepared)
         undo(o);
@@ -257,10 +258,13 @@ static void do_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fu
 
 static void do_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+    struct front_file *file = file_of(fi);
     struct caller c = caller_of(req);
+    int rc = vfs_flush(front_of(req)->fs, file->handle, &c);
 
     (void)ino;
-    reply_status(req, vfs_flush(front_of(req)->fs, file_of(fi)->handle, &c));
+    ORDER_GIVEN(file); /* the last flush comes before the release */
+    reply_status(req, rc);
 }
 
 static void do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -10,6 +10,13 @@
 
 #include "front_impl.h"
 
+static inline struct caller caller_of(fuse_req_t req)
+{
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+    return (struct caller){.uid = ctx->uid, .gid = ctx->gid, .pid = ctx->pid};
+}
+
 /* Something that the instance keeps. `lock` is held from before the instance gets it until it is in
  * front.parked; its retry takes the lock first, and so never overtakes that. */
 struct parked {

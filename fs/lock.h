@@ -61,4 +61,15 @@ static inline int cond_wait_until(pthread_cond_t *c, pthread_mutex_t *m, uint64_
     return -pthread_cond_timedwait(c, m, &ts);
 }
 
+/* An order that comes from outside, which the thread sanitizer does not see: what is done before
+ * ORDER_GIVEN of an address comes before what follows ORDER_TAKEN of it. */
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#define ORDER_GIVEN(address) __tsan_release((void *)(address))
+#define ORDER_TAKEN(address) __tsan_acquire((void *)(address))
+#else
+#define ORDER_GIVEN(address) ((void)0)
+#define ORDER_TAKEN(address) ((void)0)
+#endif
+
 #endif
