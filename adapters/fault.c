@@ -146,6 +146,14 @@ static int list_all(struct adapter *a, l2_list_fn *fn, void *arg)
     return inner->ops->list(inner, fn, arg);
 }
 
+static void list_first(struct adapter *a, const char *dir)
+{
+    struct adapter *inner = to_fault(a)->inner;
+
+    if (inner->ops->list_first)
+        inner->ops->list_first(inner, dir);
+}
+
 static int open_file(struct adapter *a, const char *key, int flags, const struct l2_attr *attr,
                      int *fd)
 {
@@ -459,8 +467,9 @@ static const struct conf_opt options[] = {
     .query_lookup = query_lookup, .submit_unlock = submit_unlock, .submit_load = submit_load,      \
     .query_load = query_load, .query_landed = query_landed, .rename = fault_rename,                \
     .remove = fault_remove, .make_dir = make_dir, .set_attr = set_attr, .list = list_all,          \
-    .open_file = open_file, .link_file = link_file, .usage = usage, .force_unlock = force_unlock,  \
-    .cancel_store = cancel_store, .request_done = request_done, .peers = peers, .status = status
+    .list_first = list_first, .open_file = open_file, .link_file = link_file, .usage = usage,      \
+    .force_unlock = force_unlock, .cancel_store = cancel_store, .request_done = request_done,      \
+    .peers = peers, .status = status
 
 const struct adapter_ops fault_adapter = {
     .name = "fault", .summary = "wraps another adapter and injects faults, for tests", FAULT_OPS};

@@ -154,6 +154,8 @@ static int probe(struct fs *f)
 
 static void fs_free(struct fs *f)
 {
+    fs_asked_drop(f);
+    pthread_mutex_destroy(&f->asked_lock);
     keylocks_destroy(f->locks);
     keylocks_destroy(f->removing);
     fs_durable_destroy(f->durable);
@@ -252,6 +254,7 @@ static int fs_alloc(const struct adapter_env *env, const struct fs_config *c, st
     if (err)
         goto close_layout;
     fs_health_init(&f->health);
+    lock_init(&f->asked_lock);
     pthread_rwlock_init(&f->staging_lock, NULL);
     *out = f;
     return 0;
@@ -481,6 +484,7 @@ const struct adapter_ops fs_adapter = {
     .make_dir = fs_make_dir,
     .set_attr = fs_set_attr,
     .list = fs_list,
+    .list_first = fs_list_first,
     .open_file = fs_open_file,
     .link_file = fs_link_file,
     .usage = fs_usage,

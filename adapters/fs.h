@@ -26,6 +26,8 @@ struct fs_config {
     bool fsync;
 };
 
+#define FS_ASKED_MAX 64 /* more are taken in their turn */
+
 enum fs_checksum { FS_CRC32C, FS_NO_CHECKSUM };
 
 /* Constant after open but for what has its own locks. */
@@ -41,8 +43,11 @@ struct fs {
     struct keylocks *locks;    /* of lookups */
     struct keylocks *removing; /* keys that remove is at */
     struct workers *workers;
-    bool xattrs;    /* the file system keeps user xattrs */
-    bool recording; /* checksums are written and verified */
+    pthread_mutex_t asked_lock; /* leaf */
+    char *asked[FS_ASKED_MAX];  /* asked_lock: directories that a listing takes next */
+    _Atomic size_t n_asked;     /* changed under asked_lock */
+    bool xattrs;                /* the file system keeps user xattrs */
+    bool recording;             /* checksums are written and verified */
 
     /* Loads make staging files; once close gave up waiting they must not. */
     pthread_rwlock_t staging_lock;
@@ -76,6 +81,12 @@ int fs_open_file(struct adapter *a, const char *key, int flags, const struct l2_
                  int *fd);
 int fs_link_file(struct adapter *a, int fd, const char *key);
 int fs_list(struct adapter *a, l2_list_fn *fn, void *arg);
+
+/* ---- fs_asked.c ---- */
+void fs_list_first(struct adapter *a, const char *dir);
+/* The next directory that was asked for, to be freed; NULL: none. */
+char *fs_asked_next(struct fs *f);
+void fs_asked_drop(struct fs *f); /* what no listing took */
 
 /* What a directory and the growth of the one it is in may take. */
 #define FS_DIR_BYTES UINT64_C(16384)

@@ -1,7 +1,8 @@
 /* fs_scan.c - what a directory holds: listing for the owner, counting at start.
  *
  * Directories wait on a stack of paths, so one is open at a time whatever the depth, and a
- * directory is reported before what is in it. Entries are taken in order of inode within a batch,
+ * directory is reported before what is in it. Between two batches a directory that somebody asked for
+ * (fs_list_first) is taken off the stack and done first. Entries are taken in order of inode within a batch,
  * which on a cold disk is the order of the inode tables.
  *
  * Threads: list on any; the count has a thread of its own that gives way to listings, which count as
@@ -20,6 +21,7 @@
 #define BATCH 4096
 #define PART 128 /* entries of a batch that one thread looks at before it tells */
 #define THREADS_MAX 4
+#define NESTED_MAX 8 /* directories that wait for one that was asked for */
 #define COUNT_TRIES 3
 
 struct name {
@@ -40,7 +42,9 @@ struct scan {
     struct fs_crew *crew;
     struct batch batch;
     DIR *dir;
-    size_t prefix; /* length of the directory's part of `key` */
+    const char *path; /* of the directory */
+    size_t prefix;    /* its length */
+    unsigned nested;
 
     pthread_mutex_t lock; /* while the crew is at work it guards what follows */
     char key[KEY_PATH_MAX + 2];
@@ -245,13 +249,18 @@ static int add_name(struct scan *s, const struct dirent *e)
     return b->n == BATCH ? visit_batch(s) : 0;
 }
 
+static int scan_asked(struct scan *s);
+
 static int read_dir(struct scan *s)
 {
     struct dirent *e;
     int err = 0;
 
-    while (!err && !s->stopped && (errno = 0, e = readdir(s->dir)))
+    while (!err && !s->stopped && (errno = 0, e = readdir(s->dir))) {
         err = add_name(s, e);
+        if (!err && !s->batch.n)
+            err = scan_asked(s);
+    }
     if (!err && !s->stopped && errno)
         skip(s, s->key, -errno);
     return err ? err : visit_batch(s);
@@ -271,21 +280,73 @@ static int open_dir(struct scan *s, const char *path)
     return -errno;
 }
 
+static void set_path(struct scan *s, const char *path)
+{
+    s->path = path;
+    s->prefix = strlen(path);
+    memcpy(s->key, path, s->prefix + 1);
+}
+
+static void tell_listed(struct scan *s)
+{
+    const struct l2_entry e = {.key = s->path, .listed = true};
+
+    if (s->fn && !s->stopped && !s->fn(s->arg, &e))
+        atomic_store(&s->stopped, true);
+}
+
 static int scan_dir(struct scan *s, const char *path)
 {
     int err;
 
-    s->prefix = strlen(path);
-    memcpy(s->key, path, s->prefix + 1);
+    set_path(s, path);
     err = open_dir(s, path);
     if (err && s->prefix == 0)
         return err;
     if (err) {
         skip(s, path, err);
+        tell_listed(s);
         return 0;
     }
     err = read_dir(s);
     closedir(s->dir);
+    if (!err)
+        tell_listed(s);
+    return err;
+}
+
+/* True: it waited for its turn. */
+static bool take_off_stack(struct scan *s, const char *path)
+{
+    for (size_t i = s->n_dirs; i-- > 0;) {
+        if (strcmp(s->dirs[i], path) != 0)
+            continue;
+        free(s->dirs[i]);
+        s->dirs[i] = s->dirs[--s->n_dirs];
+        return true;
+    }
+    return false;
+}
+
+/* Between two batches. */
+static int scan_asked(struct scan *s)
+{
+    const char *path = s->path;
+    DIR *dir = s->dir;
+    char *asked;
+    int err = 0;
+
+    if (!s->fn || s->nested == NESTED_MAX || !atomic_load(&s->f->n_asked))
+        return 0;
+    s->nested++;
+    while (!err && !s->stopped && (asked = fs_asked_next(s->f))) {
+        if (take_off_stack(s, asked))
+            err = scan_dir(s, asked);
+        free(asked);
+    }
+    s->nested--;
+    set_path(s, path);
+    s->dir = dir;
     return err;
 }
 
@@ -306,10 +367,13 @@ static int scan_run(struct scan *s)
 {
     int err = push_dir(s, "");
 
+    set_path(s, "");
     while (!err && !s->stopped && s->n_dirs) {
         AUTO_FREE char *path = s->dirs[--s->n_dirs];
 
         err = scan_dir(s, path);
+        if (!err)
+            err = scan_asked(s);
     }
     if (s->unreadable)
         log_warn("fs: %s: %zu entries cannot be read and are not listed, such as %s: change their "

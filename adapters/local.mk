@@ -8,6 +8,7 @@ adapters_sources = \
 	adapters/fault_task.c \
 	adapters/fs.c \
 	adapters/fs.h \
+	adapters/fs_asked.c \
 	adapters/fs_crew.c \
 	adapters/fs_crew.h \
 	adapters/fs_durable.c \

@@ -108,8 +108,12 @@ struct adapter_ops {
     /* -ENOENT when not held. `mask` of enum l2_attr_mask. */
     int (*set_attr)(struct adapter *a, const char *key, const struct l2_attr *attr,
                     const struct l2_xattrs *xattrs, unsigned mask);
-    /* Everything held, parents before children. */
+    /* Everything held, parents before children; calls of fn do not overlap. `listed` is told by adapters
+     * with list_first. */
     int (*list)(struct adapter *a, l2_list_fn *fn, void *arg);
+    /* Optional. The listing under way goes to the directory `dir` ("a/b/" or "") next, if it has told of
+     * it and not been there. Any thread, waits for nothing. */
+    void (*list_first)(struct adapter *a, const char *dir);
     /* For state `disk`: opens (O_CREAT with `attr`, O_TMPFILE with key = directory) the adapter's
      * own file of that key; it carries no checksum from then on. */
     int (*open_file)(struct adapter *a, const char *key, int flags, const struct l2_attr *attr,

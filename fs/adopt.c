@@ -1,6 +1,7 @@
 /* adopt.c - at start: staging files that an earlier daemon left behind when it died. What was
  * published or closed is whole and comes back; what was being written is not, and goes. One thread,
- * after the scan of the tiers, before the loop and the front run.
+ * beside the scan of the tiers, before the loop and the front run; the directories that its keys are in
+ * are listed before.
  */
 #include "config.h"
 
@@ -173,6 +174,8 @@ static bool on_file(void *arg, uint64_t id, const struct stat *st, const void *r
         a->dropped++;
         return false;
     }
+    for (const char *key = keys; key < keys + keys_len; key += strlen(key) + 1)
+        scan_await_key(fs, key); /* if it fails, the key is stored again */
     lock(&fs->ns->lock);
     err = adopt_locked(fs, id, &r, keys, keys_len);
     if (!err) {

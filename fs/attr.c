@@ -39,12 +39,45 @@ static void stat_locked(struct l2fs *fs, struct inode *inode, struct stat *st, b
     if (!*is_settled && !inode_vfile(inode))
         file_refresh_locked(fs, inode);
     inode_stat(inode, st);
+    if (!scan_hides_locked(fs, inode))
+        return;
+    *is_settled = false;
+    st->st_nlink = 1; /* how many directories are in it is not known */
+}
+
+/* Whole as far as a lookup of `name` (NULL: a listing) goes. What is below .l2fs always is. */
+static int await_locked(struct l2fs *fs, struct inode *dir, const char *name, struct waiter *w)
+{
+    struct inode *sub = NULL;
+    struct dentry *d;
+    int err;
+
+    if (!fs->scan.running || !dir->dir || dir->dir->reserved)
+        return 0;
+    d = name ? ns_find(fs->ns, dir, name) : NULL;
+    if (d && d->inode->dir)
+        sub = d->inode;
+    if (sub && sub->dir->reserved)
+        return 0;
+    err = scan_wait_locked(fs, dir, w);
+    return err || !sub ? err : scan_wait_locked(fs, sub, w);
+}
+
+int vfs_await(struct l2fs *fs, struct inode *dir, const char *name, struct waiter *w)
+{
+    int err = waiter_take_error(w);
+
+    if (err)
+        return err;
+    LOCKED_SCOPE(&fs->ns->lock);
+    return await_locked(fs, dir, name, w);
 }
 
 int vfs_lookup(struct l2fs *fs, struct inode *dir, const char *name, struct inode **out,
                struct stat *st, bool *is_settled)
 {
     struct dentry *d;
+    int err;
 
     if (strlen(name) > KEY_NAME_MAX)
         return -ENAMETOOLONG;
@@ -53,6 +86,9 @@ int vfs_lookup(struct l2fs *fs, struct inode *dir, const char *name, struct inod
     LOCKED_SCOPE(&fs->ns->lock);
     if (!dir->dir)
         return -ENOTDIR;
+    err = await_locked(fs, dir, name, NULL);
+    if (err)
+        return err;
     d = ns_find(fs->ns, dir, name);
     if (!d && dir == fs->readies.dir)
         d = ready_lookup_locked(fs, name);
@@ -247,11 +283,16 @@ int vfs_statfs(struct l2fs *fs, const struct inode *inode, struct statvfs *out)
 
 int vfs_opendir(struct l2fs *fs, struct inode *dir)
 {
+    int err;
+
     if (dir == fs->peers)
         peers_refresh(fs);
     LOCKED_SCOPE(&fs->ns->lock);
     if (!dir->dir)
         return -ENOTDIR;
+    err = await_locked(fs, dir, NULL, NULL);
+    if (err)
+        return err;
     dir->dir->opens++;
     return 0;
 }
@@ -266,7 +307,8 @@ void vfs_releasedir(struct l2fs *fs, struct inode *dir)
 static bool fill_dot(struct l2fs *fs, struct inode *dir, off_t off, vfs_fill_fn *fill, void *arg)
 {
     struct inode *up = dir->names ? dir->names->parent : dir;
-    struct vfs_dirent e = {.name = off ? ".." : ".", .inode = off ? up : dir, .next = off + 1};
+    struct vfs_dirent e = {
+        .name = off ? ".." : ".", .inode = off ? up : dir, .bare = true, .next = off + 1};
 
     stat_locked(fs, e.inode, &e.st, &e.settled);
     return fill(arg, &e);
@@ -288,10 +330,11 @@ int vfs_readdir(struct l2fs *fs, struct inode *dir, off_t off, bool plus, vfs_fi
             continue;
         e.name = d->name;
         e.inode = d->inode;
+        e.bare = scan_hides_locked(fs, d->inode);
         stat_locked(fs, d->inode, &e.st, &e.settled);
         if (!fill(arg, &e))
             return 0;
-        if (plus)
+        if (plus && !e.bare)
             d->inode->nlookup++;
     }
     return 0;

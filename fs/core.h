@@ -16,6 +16,7 @@
 #include "prefetch.h"
 #include "record.h"
 #include "requests.h"
+#include "scan.h"
 #include "store.h"
 #include "tiers.h"
 #include "turn.h"
@@ -51,6 +52,7 @@ struct l2fs {
     _Atomic(const char *) mode;          /* of the front; l2fs_set_mode */
     uint64_t started;
 
+    struct start_scan scan;
     struct arrive arrive;
     struct readies readies; /* ns->lock */
     struct gates gates;
@@ -134,10 +136,8 @@ bool space_is_tight(struct l2fs *fs); /* a writer may have met the limit */
 /* L1 space for a new writer or load: 0, or waits (-EINPROGRESS; -EAGAIN without w). */
 int space_locked(struct l2fs *fs, uint64_t bytes, struct waiter *w, uint64_t timeout, int error);
 
-/* ---- start (adopt.c, scan.c) ---- */
-int scan_tiers(struct l2fs *fs);             /* fills the tree with what persistent tiers hold */
-int scan_tier(struct l2fs *fs, size_t slot); /* one of them; also beside a running front */
-int adopt_staging(struct l2fs *fs);          /* what a crash left in L1 */
-void adopt_store(struct l2fs *fs);           /* queues what of it is not in L2 */
+/* ---- start (adopt.c) ---- */
+int adopt_staging(struct l2fs *fs); /* what a crash left in L1 */
+void adopt_store(struct l2fs *fs);  /* queues what of it is not in L2 */
 
 #endif

@@ -187,6 +187,8 @@ static int admit_locked(struct l2fs *fs, const struct vfs_new *n, struct waiter 
 {
     if (n->dir->dir->reserved)
         return -EPERM;
+    if (scan_hides_locked(fs, n->dir))
+        return -EBUSY;
     if (n->dir != fs->ns->root && !n->dir->names)
         return -ENOENT;
     if (strlen(n->name ? n->name : "") > KEY_NAME_MAX)

@@ -163,7 +163,7 @@ int evict_ctl_start(struct l2fs *fs)
     fs->evict_ctl = calloc(1, sizeof(*fs->evict_ctl));
     if (!fs->evict_ctl)
         return -ENOMEM;
-    tiers_each(i, fs->cfg->read_only ? 0 : fs->tiers.present)
+    tiers_each(i, fs->cfg->read_only ? 0 : fs->tiers.present & ~fs->scan.tiers)
     {
         int err = evict_ctl_add_tier(fs, i);
 

@@ -26,14 +26,15 @@
 
 struct evict_ctl;
 
-/* After the scan and the adoption; what is found leaves in order of its last use. 0 or -errno. */
+/* After the adoption; the tiers of the scan follow when it has ended: what is found leaves in order of its
+ * last use. 0 or -errno. */
 int evict_ctl_start(struct l2fs *fs);
 /* Waits for removals under way, at most 5 s each. After the loop has stopped, before the tiers are
  * closed; idempotent. A tier whose removal does not end is given up (tiers_abandon): true, and its
  * metrics must stay. */
 bool evict_ctl_stop(struct l2fs *fs);
 
-/* A tier came while the instance runs, after its scan. 0 or -errno. */
+/* After the scan of the tier. 0 or -errno. */
 int evict_ctl_add_tier(struct l2fs *fs, size_t tier);
 /* A tier goes: as evict_ctl_stop, for one; before tiers_retire, without ns->lock. False: it was
  * given up, there is nothing left to close. */

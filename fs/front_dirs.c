@@ -36,25 +36,87 @@ static void dir_close(struct front *f, struct front_dir *d)
     free(d);
 }
 
-static void do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static int dir_open(struct front *f, struct inode *inode, struct front_dir **out)
 {
-    struct front *f = front_of(req);
     struct front_dir *d = calloc(1, sizeof(*d));
-    int rc = d ? vfs_opendir(f->fs, inode_of(f, ino)) : -ENOMEM;
+    int rc = d ? vfs_opendir(f->fs, inode) : -ENOMEM;
 
     if (rc) {
         free(d);
-        reply_status(req, rc);
-        return;
+        return rc;
     }
     list_init(&d->link);
-    d->inode = inode_of(f, ino);
+    d->inode = inode;
     lock(&f->lock);
     list_push_back(&f->dirs, &d->link);
     unlock(&f->lock);
+    *out = d;
+    return 0;
+}
+
+static void reply_dir(fuse_req_t req, struct front_dir *d, struct fuse_file_info *fi)
+{
     fi->fh = (uint64_t)(uintptr_t)d;
     if (fuse_reply_open(req, fi))
-        dir_close(f, d);
+        dir_close(front_of(req), d);
+}
+
+/* ---- opendir of what the scan has not reached ---- */
+
+struct opendir_request {
+    struct request r;
+    struct inode *inode;
+    struct fuse_file_info fi;
+    struct front_dir *dir; /* out */
+};
+
+static int opendir_call(struct request *r)
+{
+    struct opendir_request *o = container_of(r, struct opendir_request, r);
+    struct front *f = r->p.front;
+    int rc = vfs_await(f->fs, o->inode, NULL, &r->p.w);
+
+    return rc ? rc : dir_open(f, o->inode, &o->dir);
+}
+
+static void opendir_reply(struct request *r, int rc)
+{
+    struct opendir_request *o = container_of(r, struct opendir_request, r);
+
+    if (rc)
+        request_reply_status(r, rc);
+    else if (r->req)
+        reply_dir(r->req, o->dir, &o->fi);
+    else
+        dir_close(r->p.front, o->dir);
+}
+
+static const struct request_op opendir_op = {opendir_call, opendir_reply, .interruptible = true};
+
+static void opendir_later(fuse_req_t req, struct inode *inode, const struct fuse_file_info *fi)
+{
+    struct opendir_request *o = request_create(req, &opendir_op, sizeof(*o));
+
+    if (!o)
+        return;
+    o->inode = inode;
+    o->fi = *fi;
+    request_run(&o->r);
+}
+
+static void do_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct front *f = front_of(req);
+    struct inode *inode = inode_of(f, ino);
+    struct front_dir *d;
+    int rc = dir_open(f, inode, &d);
+
+    if (rc == -EINPROGRESS)
+        opendir_later(req, inode, fi);
+    else if (rc)
+        reply_status(req, rc);
+    else
+        reply_dir(req, d, fi);
 }
 
 static void do_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -64,17 +126,12 @@ static void do_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
     reply_status(req, 0);
 }
 
-static bool is_dot(const char *name)
-{
-    return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
-}
-
 static size_t add_plus(struct listing *l, const struct vfs_dirent *d)
 {
     struct fuse_entry_param e;
 
     entry_fill(l->front, d->inode, &d->st, d->settled, &e);
-    if (is_dot(d->name))
+    if (d->bare)
         e.ino = 0; /* the kernel makes no dentry, and counts nothing */
     return fuse_add_direntry_plus(l->req, l->buf + l->used, l->size - l->used, d->name, &e,
                                   d->next);
@@ -93,7 +150,7 @@ static bool fill(void *arg, const struct vfs_dirent *d)
     if (n > l->size - l->used)
         return false;
     l->used += n;
-    if (l->plus && !is_dot(d->name))
+    if (l->plus && !d->bare)
         l->counted[l->ncounted++] = d->inode;
     return true;
 }

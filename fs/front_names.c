@@ -48,6 +48,64 @@ void reply_inode(fuse_req_t req, struct inode *inode)
     reply_entry(req, inode, &st, settled);
 }
 
+struct name_request {
+    struct request r;
+    struct inode *inode; /* mknod, lookup: out; link: the old one */
+    struct inode *dir;
+    struct stat st; /* of a lookup */
+    bool settled;
+    uint32_t mode;
+    struct caller caller;
+    char name[];
+};
+
+static struct name_request *name_request(fuse_req_t req, const struct request_op *op,
+                                         fuse_ino_t dir, const char *name)
+{
+    size_t len = strlen(name) + 1;
+    struct name_request *n = request_create(req, op, sizeof(*n) + len);
+
+    if (!n)
+        return NULL;
+    n->dir = inode_of(front_of(req), dir);
+    n->caller = caller_of(req);
+    memcpy(n->name, name, len);
+    return n;
+}
+
+/* ---- lookup; it may have to wait for the scan ---- */
+
+static int lookup_call(struct request *r)
+{
+    struct name_request *n = container_of(r, struct name_request, r);
+    struct l2fs *fs = r->p.front->fs;
+    int rc = vfs_await(fs, n->dir, n->name, &r->p.w);
+
+    return rc ? rc : vfs_lookup(fs, n->dir, n->name, &n->inode, &n->st, &n->settled);
+}
+
+static void lookup_reply(struct request *r, int rc)
+{
+    struct name_request *n = container_of(r, struct name_request, r);
+
+    if (rc)
+        request_reply_status(r, rc);
+    else if (r->req)
+        reply_entry(r->req, n->inode, &n->st, n->settled);
+    else
+        vfs_forget(r->p.front->fs, n->inode, 1);
+}
+
+static const struct request_op lookup_op = {lookup_call, lookup_reply, .interruptible = true};
+
+static void lookup_later(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct name_request *n = name_request(req, &lookup_op, parent, name);
+
+    if (n)
+        request_run(&n->r);
+}
+
 static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct front *f = front_of(req);
@@ -56,7 +114,9 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     bool settled;
     int rc = vfs_lookup(f->fs, inode_of(f, parent), name, &inode, &st, &settled);
 
-    if (rc)
+    if (rc == -EINPROGRESS)
+        lookup_later(req, parent, name);
+    else if (rc)
         reply_status(req, rc);
     else
         reply_entry(req, inode, &st, settled);
@@ -133,15 +193,6 @@ static void do_readlink(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- mknod, link: a new name, perhaps after waiting for space or for a store ---- */
 
-struct name_request {
-    struct request r;
-    struct inode *inode; /* mknod: out; link: the old one */
-    struct inode *dir;
-    uint32_t mode;
-    struct caller caller;
-    char name[];
-};
-
 static void name_reply(struct request *r, int rc)
 {
     struct name_request *n = container_of(r, struct name_request, r);
@@ -152,20 +203,6 @@ static void name_reply(struct request *r, int rc)
         reply_inode(r->req, n->inode);
     else
         vfs_forget(r->p.front->fs, n->inode, 1);
-}
-
-static struct name_request *name_request(fuse_req_t req, const struct request_op *op,
-                                         fuse_ino_t dir, const char *name)
-{
-    size_t len = strlen(name) + 1;
-    struct name_request *n = request_create(req, op, sizeof(*n) + len);
-
-    if (!n)
-        return NULL;
-    n->dir = inode_of(front_of(req), dir);
-    n->caller = caller_of(req);
-    memcpy(n->name, name, len);
-    return n;
 }
 
 static int mknod_call(struct request *r)

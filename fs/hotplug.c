@@ -145,14 +145,49 @@ static int await(struct change *c, uint64_t deadline, struct text *why)
     return err;
 }
 
-int hotplug_add(struct l2fs *fs, const char *spec, struct text *why)
+static void run_scan(struct change *c)
+{
+    scan_run(c->owner->fs);
+}
+
+int hotplug_scan(struct l2fs *fs)
 {
     struct change *c = calloc(1, sizeof(*c));
-    json_error_t error;
+    struct text why = {0};
     int err;
 
     if (!c)
         return -ENOMEM;
+    c->owner = fs->hotplug;
+    c->run = run_scan;
+    c->abandoned = true; /* nobody waits for an answer */
+    err = launch(c, &why);
+    if (err)
+        change_free(c);
+    text_fini(&why);
+    return err;
+}
+
+static int check_scanned(struct l2fs *fs, struct text *why)
+{
+    LOCKED_SCOPE(&fs->ns->lock);
+    if (!fs->scan.running)
+        return 0;
+    text_puts(why, "what the adapters hold is still being listed; try again when \"scan\" in "
+                   ".l2fs/status has ended");
+    return -EBUSY;
+}
+
+int hotplug_add(struct l2fs *fs, const char *spec, struct text *why)
+{
+    struct change *c = calloc(1, sizeof(*c));
+    json_error_t error;
+    int err = c ? check_scanned(fs, why) : -ENOMEM;
+
+    if (err) {
+        free(c);
+        return err;
+    }
     c->owner = fs->hotplug;
     c->run = hotplug_run_add;
     c->spec = json_loads(spec, JSON_REJECT_DUPLICATES, &error);
@@ -199,10 +234,12 @@ int hotplug_parse_removal(const char *text, struct hotplug_removal *out)
 int hotplug_remove(struct l2fs *fs, const struct hotplug_removal *r, struct text *why)
 {
     struct change *c = calloc(1, sizeof(*c));
-    int err;
+    int err = c ? check_scanned(fs, why) : -ENOMEM;
 
-    if (!c)
-        return -ENOMEM;
+    if (err) {
+        free(c);
+        return err;
+    }
     c->owner = fs->hotplug;
     c->run = hotplug_run_remove;
     c->removal = *r;

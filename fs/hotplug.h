@@ -22,6 +22,8 @@
 struct hotplug;
 
 int hotplug_create(struct l2fs *fs); /* 0 or -ENOMEM */
+/* scan_run on a thread of its own, which hotplug_stop waits for. 0 or -errno. */
+int hotplug_scan(struct l2fs *fs);
 /* Waits for changes under way, which end soon, at most 30 s. No new ones. Before the loop ends;
  * idempotent. */
 void hotplug_stop(struct l2fs *fs);

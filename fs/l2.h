@@ -90,6 +90,7 @@ struct l2_usage {
 /* One entry of a listing. Directories have a key ending in '/'. */
 struct l2_entry {
     const char *key;
+    bool listed; /* no entry: all that is in the directory `key` ("": the root) has been told */
     uint64_t size;
     uint64_t blocks; /* of 512 bytes */
     struct l2_attr attr;

@@ -142,6 +142,7 @@ static void init_lists(struct l2fs *fs)
     lock_init(&fs->gone_lock);
     cond_init(&fs->stored_cond);
     l1_init(&fs->l1, fs->cfg);
+    scan_init(fs);
     locks_init(&fs->locks, (uint64_t)(fs->cfg->pin_max * (double)fs->cfg->l1), TICK_NS,
                clock_now());
 }
@@ -203,6 +204,7 @@ static void destroy(struct l2fs *fs, bool keep)
     pthread_cond_destroy(&fs->stored_cond);
     if (left)
         return; /* a thread in an adapter may come back to the tiers and the metrics */
+    pthread_cond_destroy(&fs->scan.moved);
     arrive_fini(fs);
     tiers_fini(&fs->tiers);
     if (!stuck)
@@ -241,7 +243,7 @@ static int build(struct l2fs *fs, struct text *err)
     if (!rc)
         rc = hotplug_create(fs);
     if (!rc)
-        rc = scan_tiers(fs);
+        rc = scan_begin(fs);
     if (!rc)
         rc = adopt_staging(fs);
     if (!rc)
@@ -278,11 +280,13 @@ int l2fs_start(const struct l2fs_config *cfg, struct l2fs **out, struct text *er
     stores_init(fs);
     rc = build(fs, err);
     if (rc) {
+        scan_stop(fs);
+        hotplug_stop(fs);
         destroy(fs, true);
         return rc;
     }
     adopt_store(fs);
-    arrive_open(fs);
+    scan_built(fs);
     *out = fs;
     return 0;
 }
@@ -343,6 +347,7 @@ void l2fs_stop(struct l2fs *fs)
     size_t left;
 
     expire_stop(fs);
+    scan_stop(fs);
     hotplug_stop(fs);
     quota_stop(fs);
     left = drain(fs);
@@ -358,6 +363,7 @@ void l2fs_describe(struct l2fs *fs, struct text *out)
     char l1[32];
 
     LOCKED_SCOPE(&fs->ns->lock); /* an adapter may be joining already */
-    text_printf(out, "l1 %s, %zu keys found in L2, %zu taken over from a daemon that died",
-                units_format_size(fs->cfg->l1, l1, sizeof(l1)), fs->found, fs->adopted);
+    text_printf(out, "l1 %s, %zu keys found in L2%s, %zu taken over from a daemon that died",
+                units_format_size(fs->cfg->l1, l1, sizeof(l1)), fs->found,
+                fs->scan.running ? " so far" : "", fs->adopted);
 }

@@ -149,6 +149,8 @@ fs_sources = \
 	fs/requests.c \
 	fs/requests.h \
 	fs/scan.c \
+	fs/scan.h \
+	fs/scan_start.c \
 	fs/signals.c \
 	fs/signals.h \
 	fs/spec.c \

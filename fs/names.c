@@ -16,6 +16,8 @@ static int checked_dir(const struct l2fs *fs, const struct inode *dir)
 {
     if (dir->dir->reserved)
         return -EPERM;
+    if (scan_hides_locked(fs, dir)) /* never seen: who names it has looked it up */
+        return -EBUSY;
     return dir != fs->ns->root && !dir->names ? -ENOENT : 0;
 }
 
@@ -62,6 +64,7 @@ static int link_dir_locked(struct l2fs *fs, const struct vfs_new *n, char *key, 
     strcat(key, "/");
     inode->nlookup++;
     inode->dir->place_disk = n->dir->dir->place_disk;
+    inode->dir->unlisted = false; /* it was nowhere before */
     *out = inode;
     return 0;
 }
@@ -114,6 +117,8 @@ static int remove_dir_locked(struct l2fs *fs, struct inode *dir, const char *nam
         return -ENOTDIR;
     if (inode->dir->reserved)
         return -EPERM;
+    if (scan_hides_locked(fs, inode))
+        return -EBUSY;
     if (inode->dir->live)
         return -ENOTEMPTY;
     if (ns_path(d, key) < 0)
@@ -201,6 +206,8 @@ static int unlink_locked(struct l2fs *fs, struct inode *dir, const char *name, c
 {
     struct dentry *d = ns_find(fs->ns, dir, name);
 
+    if (scan_hides_locked(fs, dir))
+        return -EBUSY;
     if (!d)
         return -ENOENT;
     if (d->inode->dir)

@@ -23,6 +23,7 @@ struct inode *ns_new_inode(struct namespace *ns, uint32_t mode)
             inode_destroy(inode);
             return NULL;
         }
+        inode->dir->unlisted = ns->unlisted;
         inode->nlink = 2;
         inode->size = 4096;
         inode->blocks = 8;

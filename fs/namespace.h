@@ -20,6 +20,7 @@ struct namespace
     uint64_t next_ino;
     size_t files;
     size_t dirs;
+    bool unlisted;      /* new directories are (scan.h) */
     uint64_t dirs_lost; /* how many directories have lost their name: moved or removed */
 };
 
@@ -45,6 +46,8 @@ struct dir {
     struct readahead readahead;
     bool place_disk; /* user.l2fs.place=disk */
     bool changed;    /* the kernel is about to be told (file_dir_changed_locked) */
+    bool unlisted;   /* scan.h: a tier may hold more of it than is known */
+    bool asked;      /* scan.h: somebody waits for it */
     bool reserved;   /* .l2fs and below: not listed in the root, nothing is made or removed here */
 };
 

@@ -46,6 +46,8 @@ static int find_locked(struct l2fs *fs, const struct vfs_rename *r, struct move 
         return -EINVAL;
     if (r->from_dir->dir->reserved || r->to_dir->dir->reserved)
         return -EPERM;
+    if (scan_hides_locked(fs, r->from_dir) || scan_hides_locked(fs, r->to_dir))
+        return -EBUSY;
     m->from = ns_find(fs->ns, r->from_dir, r->from);
     m->to = ns_find(fs->ns, r->to_dir, r->to);
     if (!m->from)
@@ -355,13 +357,32 @@ static int follow_in_tiers(struct l2fs *fs, const struct vfs_rename *r, struct m
     return 0;
 }
 
+static bool moves_dir(struct l2fs *fs, const struct vfs_rename *r)
+{
+    struct dentry *d;
+
+    LOCKED_SCOPE(&fs->ns->lock);
+    d = ns_find(fs->ns, r->from_dir, r->from);
+    return d && d->inode->dir;
+}
+
+/* What is below a directory moves with it, so all of that must be known. */
+static int wait_for_scan(struct l2fs *fs, const struct vfs_rename *r)
+{
+    int err = moves_dir(fs, r) ? scan_await_end(fs, clock_deadline(fs->cfg->load_timeout)) : 0;
+
+    return err == -ETIMEDOUT ? -EBUSY : err;
+}
+
 int vfs_rename(struct l2fs *fs, const struct vfs_rename *r, struct inode **sync)
 {
     struct move m = {0};
     int err;
 
     *sync = NULL;
-    err = wait_for_l2(fs, r);
+    err = wait_for_scan(fs, r);
+    if (!err)
+        err = wait_for_l2(fs, r);
     if (err)
         return err;
     lock(&fs->ns->lock);

@@ -1,5 +1,6 @@
-/* scan.c - at start: the tree is filled with what the tiers hold. One thread, before the loop and
- * the front run; takes ns->lock per entry.
+/* scan.c - the tree is filled with what a tier holds: one listing of it. ns->lock is taken per entry,
+ * since the front runs meanwhile. The listing of the last tier of a start says which directories are
+ * whole.
  */
 #include "config.h"
 
@@ -21,6 +22,7 @@ struct latest {
 struct scan {
     struct l2fs *fs;
     size_t tier;
+    bool last; /* of a start: what it has told all of is whole */
     struct latest latest;
     size_t skipped;
     size_t stale; /* copies of a key that differ from what the tree has */
@@ -191,7 +193,14 @@ static bool on_entry(void *arg, const struct l2_entry *e)
     size_t len = strlen(e->key);
     int err;
 
+    if (atomic_load(&s->fs->scan.stop)) /* there may be no tree any more */
+        return false;
     LOCKED_SCOPE(&s->fs->ns->lock);
+    if (e->listed) {
+        if (s->last)
+            scan_listed_locked(s->fs, e->key);
+        return true;
+    }
     err = len && e->key[len - 1] == '/' ? add_dir_locked(s, e) : add_file_locked(s, e);
     if (err == -ENOMEM) {
         s->error = err;
@@ -201,28 +210,10 @@ static bool on_entry(void *arg, const struct l2_entry *e)
     return true;
 }
 
-/* The mount's root is the source directory: same owner, mode and times. */
-static void adopt_root(struct l2fs *fs)
-{
-    int disk = tiers_disk(&fs->tiers);
-    json_t *config = disk < 0 ? NULL : tier_config(fs->tiers.tier[disk]);
-    const char *base = json_string_value(json_object_get(config, "base_path"));
-    struct inode *root = fs->ns->root;
-    struct stat st;
-
-    if (base && !stat(base, &st)) {
-        root->mode = S_IFDIR | (st.st_mode & 07777);
-        root->uid = st.st_uid;
-        root->gid = st.st_gid;
-        root->mtime = root->ctime = file_time(&st.st_mtim);
-    }
-    json_decref(config);
-}
-
 int scan_tier(struct l2fs *fs, size_t slot)
 {
     TIERS_HELD(held, &fs->tiers, 1u << slot);
-    struct scan s = {.fs = fs, .tier = slot};
+    struct scan s = {.fs = fs, .tier = slot, .last = fs->scan.tiers >> slot == 1};
     struct tier *tier = fs->tiers.tier[slot];
     int err;
 
@@ -240,18 +231,5 @@ int scan_tier(struct l2fs *fs, size_t slot)
         log_warn("tier %s: %zu entries are other versions of keys that are here already; they are "
                  "never read, and replaced when the key is stored again",
                  tier_name(tier), s.stale);
-    return 0;
-}
-
-int scan_tiers(struct l2fs *fs)
-{
-    adopt_root(fs);
-    tiers_each(i, fs->tiers.present)
-    {
-        int err = scan_tier(fs, i);
-
-        if (err)
-            return err;
-    }
     return 0;
 }

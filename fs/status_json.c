@@ -23,6 +23,10 @@ struct figures {
     uint64_t unread_bytes;
     double watermark, ratio;
     int policy; /* of L1 */
+    bool scanning;
+    int scan_error;
+    double scan_s;
+    size_t found;
     size_t residents, files, directories, unstored, waiters, retrying, given_up;
     uint64_t unstored_bytes;
     struct store_ctl_status stores;
@@ -58,6 +62,10 @@ static void collect(struct l2fs *fs, struct figures *f)
     f->policy = fs->l1.policy;
     f->locks = fs->locks.n;
     f->residents = l1_residents(&fs->l1);
+    f->scanning = fs->scan.running;
+    f->scan_error = fs->scan.error;
+    f->scan_s = (double)(f->scanning ? clock_now() - fs->started : fs->scan.took) / NSEC_PER_SEC;
+    f->found = fs->found;
     f->files = fs->ns->files;
     f->directories = fs->ns->dirs;
     f->unstored = fs->unstored;
@@ -200,6 +208,19 @@ static json_t *pins_json(const struct lock_counts *locks)
     return pins;
 }
 
+/* Of what the tiers held at the start. */
+static json_t *scan_json(const struct figures *f)
+{
+    json_t *scan = json_object();
+
+    json_object_set_new(scan, "running", json_boolean(f->scanning && !f->scan_error));
+    set_count(scan, "found", f->found);
+    json_object_set_new(scan, "seconds", json_real(f->scan_s));
+    if (f->scan_error)
+        json_object_set_new(scan, "error", json_string(strerror(-f->scan_error)));
+    return scan;
+}
+
 /* What keeps objects where they are: descriptors, pins, and what loads hold in the tiers. */
 static json_t *locks_json(struct l2fs *fs, const struct figures *f)
 {
@@ -307,6 +328,7 @@ int status_print(struct l2fs *fs, size_t tier, struct text *out)
     json_object_set_new(status, "mode", json_string(mode ? mode : "none"));
     set_count(status, "uptime_s", f.uptime_s);
     json_object_set_new(status, "l1", l1_json(fs, &f));
+    json_object_set_new(status, "scan", scan_json(&f));
     json_object_set_new(status, "objects", objects_json(&f));
     json_object_set_new(status, "store", store_json(&f));
     json_object_set_new(status, "load", load_json(fs, &f));

@@ -393,6 +393,14 @@ int tier_list(struct tier *t, l2_list_fn *fn, void *arg)
     return end(t, &o, ops->list(t->adapter, fn, arg), 0);
 }
 
+void tier_list_first(struct tier *t, const char *dir)
+{
+    const struct adapter_ops *ops = t->adapter->ops;
+
+    if (ops->list_first)
+        ops->list_first(t->adapter, dir);
+}
+
 int tier_open_file(struct tier *t, const char *key, int flags, const struct l2_attr *attr, int *fd)
 {
     const struct adapter_ops *ops = t->adapter->ops;

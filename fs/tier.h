@@ -48,6 +48,7 @@ int tier_make_dir(struct tier *t, const char *dir, const struct l2_attr *attr);
 int tier_set_attr(struct tier *t, const char *key, const struct l2_attr *attr,
                   const struct l2_xattrs *xattrs, unsigned mask);
 int tier_list(struct tier *t, l2_list_fn *fn, void *arg);
+void tier_list_first(struct tier *t, const char *dir); /* nothing where it is not known */
 int tier_open_file(struct tier *t, const char *key, int flags, const struct l2_attr *attr, int *fd);
 int tier_link_file(struct tier *t, int fd, const char *key);
 /* The locks that we hold of a key now: taken by lookups, not given back yet. Since when there is one,

@@ -30,6 +30,9 @@ struct inode *vfs_root(struct l2fs *fs);
  * other time: nothing. */
 void vfs_interrupt(struct l2fs *fs, struct waiter *w);
 
+/* While the scan of a start runs: 0 when a lookup of `name` in `dir`, or its listing (NULL), is answered at
+ * once. Else those say -EINPROGRESS, without a waiter. */
+int vfs_await(struct l2fs *fs, struct inode *dir, const char *name, struct waiter *w);
 /* `st` is filled; *settled: the attributes change only through the kernel (long timeouts are
  * right). */
 int vfs_lookup(struct l2fs *fs, struct inode *dir, const char *name, struct inode **out,
@@ -111,12 +114,13 @@ int vfs_opendir(struct l2fs *fs, struct inode *dir);
 void vfs_releasedir(struct l2fs *fs, struct inode *dir);
 /* Calls fill for entries after cookie `off` until it returns false. `inode` and `st` are valid
  * during the call; fill runs under the namespace lock and must not call back. With `plus` a true
- * return of fill counts one reference for every entry but "." and "..". */
+ * return of fill counts one reference for every entry that is not bare. */
 struct vfs_dirent {
     const char *name;
     struct inode *inode;
     struct stat st;
     bool settled;
+    bool bare; /* name and kind only: ".", "..", and directories that must be looked up */
     off_t next;
 };
 typedef bool vfs_fill_fn(void *arg, const struct vfs_dirent *e);

@@ -16,7 +16,7 @@ level() {
     adapter | arrival | job | keylocks | l2 | spec | taskq | tier | tier_* | tiers | workers) echo 2 ;;
     keyguard | plan | policy | prefetch_ctl | prefetch_impl | prefetch_request | prefetch_task | store_ctl | store_lane | store_queue) echo 3 ;;
     adopt | arrive | arrive_* | attr | core | create | data | events | evict | evict_* | expire | file | file_* | gate | handle | hotplug | hotplug_* | l2fs | l2fs_*) echo 4 ;;
-    load | names | prefetch | readahead | ready | namespace | namespace_* | publish | remove | rename | requests | scan | status | status_* | store | store_impl | store_job | store_send) echo 4 ;;
+    load | names | prefetch | readahead | ready | namespace | namespace_* | publish | remove | rename | requests | scan | scan_start | status | status_* | store | store_impl | store_job | store_send) echo 4 ;;
     tenant | tenant_* | turn | unread | vfs | vfs_* | virtual | wait | warm | xattr | xattr_*) echo 4 ;;
     front | front_* | main | options | options_* | preflight | preflight_* | signals) echo 5 ;;
     esac

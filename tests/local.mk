@@ -47,6 +47,7 @@ unit_tests = \
 	tests/unit/test_prefetch_late \
 	tests/unit/test_ready \
 	tests/unit/test_requests \
+	tests/unit/test_scan \
 	tests/unit/test_status \
 	tests/unit/test_store \
 	tests/unit/test_store_ctl \

@@ -23,6 +23,8 @@ static bool count_entry(void *arg, const struct l2_entry *e)
 {
     size_t *n = arg;
 
+    if (e->listed)
+        return true;
     expect(e->key[0] != '\0');
     ++*n;
     return true;

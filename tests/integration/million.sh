@@ -33,7 +33,26 @@ timed "making $keys files" fill
 total=$((half + per * 100))
 assert_eq "$(count "$WORK/l2")" $total
 
+say "a mount answers while it lists what is there, finds all of it, and ends at once"
+scan() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["scan"][sys.argv[2]])' "$mnt/.l2fs/status" "$1"; }
 timed "mount" l2_mount "$WORK/l2" "$mnt" -o l1=256M
+say "$(scan found) keys are known, running: $(scan running)"
+timed "umount amid the scan" l2_umount "$mnt"
+timed "mount" l2_mount "$WORK/l2" "$mnt" -o l1=256M
+assert_eq "$(stat -c %s "$mnt/d99/key00000001.bin")" 8192
+head -c 100 /dev/urandom >"$WORK/early"
+cp "$WORK/early" "$mnt/d98/early.bin"
+rm "$mnt/d98/key00000002.bin"
+mv "$mnt/d98/key00000003.bin" "$mnt/d98/moved.bin"
+[ ! -e "$mnt/d98/none" ] || fail "a name that is nowhere"
+say "$(scan found) keys are known, running: $(scan running)"
+assert_eq "$(count "$mnt")" $total
+[ ! -e "$mnt/d98/key00000002.bin" ] || fail "a removed key is back"
+[ ! -e "$mnt/d98/key00000003.bin" ] || fail "a moved key is back"
+assert_same "$mnt/d98/early.bin" "$WORK/early"
+rm "$mnt/d98/early.bin"
+cp "$WORK/l2/d97/key00000002.bin" "$mnt/d98/key00000002.bin"
+mv "$mnt/d98/moved.bin" "$mnt/d98/key00000003.bin"
 say "the daemon has $(rss) MiB resident after the mount"
 list_flat() { assert_eq "$(ls -U "$mnt/flat" | wc -l)" $half; }
 list_sorted() { assert_eq "$(ls "$mnt/flat" | wc -l)" $half; }

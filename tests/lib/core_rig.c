@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "clock.h"
+#include "core.h"
 #include "direct.h"
 #include "l2fs.h"
 #include "xattr.h"
@@ -52,6 +53,7 @@ void core_open(struct core_rig *r, const char *l2_json)
     ck_assert_ptr_nonnull(r->cfg.l2);
     rc = l2fs_start(&r->cfg, &r->fs, &err);
     ck_assert_msg(!rc, "l2fs_start: %s", err.data ? err.data : "?");
+    ck_assert_int_eq(scan_await_end(r->fs, clock_deadline(CORE_WAIT_MS * NSEC_PER_MSEC)), 0);
     text_fini(&err);
 }
 

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "clock.h"
+#include "core.h"
 #include "direct.h"
 #include "vfsrig.h"
 
@@ -97,6 +98,8 @@ void vfsrig_start(struct vfsrig *r)
     int rc = l2fs_start(&r->cfg, &r->fs, &err);
 
     ck_assert_msg(rc == 0, "start: %s", err.data ? err.data : "?");
+    if (!r->early)
+        ck_assert_int_eq(scan_await_end(r->fs, clock_deadline(20 * NSEC_PER_SEC)), 0);
     text_fini(&err);
 }
 

@@ -11,6 +11,7 @@ struct vfsrig {
     char *dir; /* holds staging/ and data/ */
     struct l2fs_config cfg;
     struct l2fs *fs;
+    bool early; /* vfsrig_start does not wait for the scan */
 };
 
 /* `spec` is the tier list in JSON, with @DIR@ for the data directory; NULL: an fs adapter there.

@@ -28,7 +28,7 @@ static void tear_down(void)
 }
 
 struct seen {
-    size_t files, dirs, with_crc, in_order;
+    size_t files, dirs, listed, with_crc, in_order;
     uint64_t bytes;
     char last_dir[64];
     bool xattr;
@@ -37,11 +37,14 @@ struct seen {
 static bool see(void *arg, const struct l2_entry *e)
 {
     struct seen *s = arg;
-    size_t len = strlen(e->key);
-    const char *slash = memrchr(e->key, '/', len - 1);
-    size_t n;
+    size_t len = strlen(e->key), n;
+    const char *slash = len ? memrchr(e->key, '/', len - 1) : NULL;
 
     ck_assert(strncmp(e->key, ".l2fs", 5) != 0);
+    if (e->listed) {
+        s->listed++;
+        return true;
+    }
     if (e->key[len - 1] == '/') {
         ck_assert(S_ISDIR(e->attr.mode));
         s->dirs++;
@@ -77,6 +80,7 @@ START_TEST(lists_everything)
     ck_assert_int_eq(rig.a->ops->list(rig.a, see, &seen), 0);
     ck_assert_uint_eq(seen.files, 4);
     ck_assert_uint_eq(seen.dirs, 4);
+    ck_assert_uint_eq(seen.listed, 5);
     ck_assert_uint_eq(seen.bytes, 1000 + 10 + 9 + 5);
     ck_assert_uint_eq(seen.with_crc, 2);
     ck_assert(seen.xattr);
@@ -118,6 +122,46 @@ START_TEST(lists_each_once)
     for (int i = 0; i < MANY; i++)
         ck_assert_int_eq(t->told[i], 1);
     free(t);
+}
+END_TEST
+
+/* At the first file it asks for a directory that has not been listed: it comes after the one that is. */
+struct order {
+    const char *asked;
+    char listed[8][16];
+    size_t n;
+};
+
+static bool ask_first(void *arg, const struct l2_entry *e)
+{
+    struct order *o = arg;
+
+    if (e->listed)
+        snprintf(o->listed[o->n++], sizeof(o->listed[0]), "%s", e->key);
+    else if (!o->asked && S_ISREG(e->attr.mode)) {
+        o->asked = e->key[0] == 'm' ? "a/" : "m/";
+        rig.a->ops->list_first(rig.a, o->asked);
+        rig.a->ops->list_first(rig.a, "none/");
+    }
+    return true;
+}
+
+START_TEST(what_is_asked_for_comes_next)
+{
+    const char *const dirs[] = {"m", "a", "b", "c", "n", "o"};
+    struct order o = {0};
+
+    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+        char file[8];
+
+        fixture_mkdir(dirs[i]);
+        snprintf(file, sizeof(file), "%s/k", dirs[i]);
+        fixture_write(file, "1", 1);
+    }
+    ck_assert_int_eq(rig.a->ops->list(rig.a, ask_first, &o), 0);
+    ck_assert_uint_eq(o.n, 7);
+    ck_assert_str_eq(o.listed[0], "");
+    ck_assert_str_eq(o.listed[2], o.asked);
 }
 END_TEST
 
@@ -310,6 +354,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, lists_everything);
     tcase_add_test(tc, lists_each_once);
+    tcase_add_test(tc, what_is_asked_for_comes_next);
     tcase_add_test(tc, listing_stops);
     tcase_add_test(tc, usage_follows);
     tcase_add_test(tc, locked_keys_stay);
