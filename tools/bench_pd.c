@@ -17,6 +17,7 @@
 
 #define READY_NS (120 * NSEC_PER_SEC)
 #define PASS_BYTES (512 * MIB)
+#define PASS_KEYS 2048
 
 enum { PREFILL, DECODE, ENDS };
 
@@ -302,7 +303,7 @@ static void print_rows(const struct push *p)
 static const struct {
     const char *name;
     uint64_t size;
-} rows[] = {{"push-64M", 64 * MIB}, {"push-1M", MIB}};
+} rows[] = {{"push-64M", 64 * MIB}, {"push-1M", MIB}, {"push-64K", 64 * KIB}};
 
 static int run_rows(struct push *p)
 {
@@ -310,7 +311,8 @@ static int run_rows(struct push *p)
 
     for (size_t i = 0; i < ARRAY_SIZE(rows) && !rc; i++) {
         p->size = p->b->size ? p->b->size : rows[i].size;
-        p->keys = p->b->files ? p->b->files : (unsigned)MAX(PASS_BYTES / p->size, 1);
+        p->keys =
+            p->b->files ? p->b->files : (unsigned)MIN(MAX(PASS_BYTES / p->size, 1), PASS_KEYS);
         rc = measure(p, p->b->size ? "push" : rows[i].name);
         if (p->b->size)
             break;

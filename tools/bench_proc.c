@@ -81,6 +81,28 @@ static void add_thread(struct proc_cpu *cpu, int pid, const char *tid)
         t->seconds += (double)ns / 1e9;
 }
 
+/* Of threads that have ended as well. */
+static double seconds_of(int pid)
+{
+    struct timespec t;
+    clockid_t clock;
+
+    if (!pid || clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &t))
+        return 0;
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Only threads that serve requests come and go: what no other has is theirs. */
+static void add_ended(struct proc_cpu *cpu, double all)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < cpu->n; i++)
+        sum += cpu->threads[i].seconds;
+    if (all > sum)
+        thread_of(cpu, "fuse_worker")->seconds += all - sum;
+}
+
 void proc_cpu(int pid, struct proc_cpu *cpu)
 {
     char path[64];
@@ -96,6 +118,7 @@ void proc_cpu(int pid, struct proc_cpu *cpu)
     }
     if (dir)
         closedir(dir);
+    add_ended(cpu, seconds_of(pid));
 }
 
 void proc_add(struct proc_cpu *sum, const struct proc_cpu *before, const struct proc_cpu *after)

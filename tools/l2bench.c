@@ -44,9 +44,8 @@ static const char usage[] =
     "after eviction, from the tiers. stream: one such file (1G, at most half of l1) read to its "
     "end,\n"
     "beside its load alone.\n"
-    "pd: push-64M, push-1M (--size, --files: push) against ucx_perftest tag_bw over tcp between "
-    "the\n"
-    "network namespaces of the two mounts; 5 rounds.\n"
+    "pd: push-64M, push-1M, push-64K (--size, --files: push) against ucx_perftest tag_bw over\n"
+    "tcp between the network namespaces of the two mounts; 5 rounds.\n"
     "exit: 0, 1 below a limit or files differ, 2 wrong usage, 3 could not be measured\n";
 
 static const struct benchmark {
