@@ -72,7 +72,8 @@ static void rest_locked(struct l2fs *fs, struct object *o)
 
     if (place == o->rest.in)
         return;
-    gate_sync_locked(fs);
+    if (place)
+        gate_sync_locked(fs); /* not where the drain takes the orders apart */
     if (o->rest.in == &fs->stores.given)
         fs->stores.given_up--;
     list_remove(&o->rest.link);

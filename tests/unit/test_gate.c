@@ -382,6 +382,29 @@ START_TEST(read_ahead_hears_of_them)
 }
 END_TEST
 
+/* --- the end --- */
+
+#define UNSTORED 16
+
+/* The drain stores what rests, in whatever order uses come to be known meanwhile. */
+START_TEST(what_was_opened_just_before_the_end_is_stored)
+{
+    char keys[UNSTORED][16];
+
+    r.cfg.drain_timeout = 2 * NSEC_PER_SEC;
+    for (int i = 0; i < UNSTORED; i++) {
+        snprintf(keys[i], sizeof(keys[i]), "k%d", i);
+        ck_assert_int_eq(vfsrig_put(&r, keys[i], LEN, 1), 0);
+        use(vfsrig_find(&r, keys[i]));
+    }
+    for (int i = 0; i < UNSTORED; i++)
+        use(vfsrig_find(&r, keys[i]));
+    vfsrig_stop(&r);
+    vfsrig_start(&r);
+    ck_assert_uint_eq(r.fs->adopted, 0); /* what is not stored is left for the next mount */
+}
+END_TEST
+
 /* --- races --- */
 
 #define STORM_KEYS 4
@@ -578,6 +601,7 @@ int main(void)
     suite_add_tcase(s, tc);
     tcase_add_checked_fixture(demote, setup_demote, teardown);
     tcase_set_timeout(demote, 60);
+    tcase_add_test(demote, what_was_opened_just_before_the_end_is_stored);
     tcase_add_loop_test(demote, nothing_is_torn_or_lost_beside_changes, 2, 4);
     suite_add_tcase(s, demote);
     return suite_run(s);
