@@ -47,10 +47,12 @@ static bool may_go(void *arg, struct order_node *node)
 /* The coldest that `t` may lose; busy then. A tenant inside it gives when it has nothing itself. */
 static struct inode *choose_locked(const struct tier_evictor *ev, struct tenant *t)
 {
-    struct order_node *node = order_pick(&t->tiers[ev->slot], SCAN, may_go, (void *)ev);
+    struct order_node *node;
     struct list *l;
     struct rank *rank;
 
+    gate_sync_locked(ev->fs);
+    node = order_pick(&t->tiers[ev->slot], SCAN, may_go, (void *)ev);
     list_for_each(l, &ev->fs->tenants)
     {
         struct tenant *inner = list_entry(l, struct tenant, link);

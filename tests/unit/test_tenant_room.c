@@ -201,6 +201,29 @@ START_TEST(one_that_overran_is_followed_by_eviction)
 }
 END_TEST
 
+/* A smaller quota asks once. */
+START_TEST(what_was_read_a_moment_ago_makes_room)
+{
+    uint64_t deadline = clock_deadline(5 * NSEC_PER_SEC);
+
+    ck_assert_int_eq(set_quota("alice", "4M"), 0);
+    put_many("alice", 3, MIB);
+    for (int i = 0; i < 6; i++) {
+        struct handle *h;
+        char path[32];
+
+        snprintf(path, sizeof(path), "alice/%d", i % 3);
+        ck_assert_int_eq(vfsrig_open(&r, path, O_RDONLY, &h), 0);
+        vfsrig_close(&r, h);
+    }
+    ck_assert_int_eq(set_quota("alice", "2M"), 0);
+    while (used("alice") > 2 * MIB && clock_now() < deadline)
+        usleep(1000);
+    ck_assert_uint_le(used("alice"), 2 * MIB);
+    assert_counts();
+}
+END_TEST
+
 START_TEST(an_inner_tenant_gives_to_the_outer)
 {
     ck_assert_int_eq(set_quota("alice", "4M"), 0);
@@ -304,6 +327,7 @@ int main(void)
     tcase_add_test(tc, what_is_used_or_pinned_stays);
     tcase_add_test(tc, nothing_may_leave);
     tcase_add_test(tc, one_that_overran_is_followed_by_eviction);
+    tcase_add_test(tc, what_was_read_a_moment_ago_makes_room);
     tcase_add_test(tc, an_inner_tenant_gives_to_the_outer);
     tcase_add_test(tc, a_tier_that_evicts_nothing_refuses);
     tcase_add_test(tc, all_at_once);
