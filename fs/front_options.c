@@ -152,6 +152,8 @@ void front_init(void *userdata, struct fuse_conn_info *conn)
 #if FRONT_HAS(3, 18)
     /* Without it the kernel asks for security.capability at every write, passthrough included. */
     front_want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
+    /* Over io_uring libfuse finds no request for an interrupt, and keeps each. */
+    conn->no_interrupt = f->retrier.running;
 #endif
     conn->max_write = FRONT_IO_MAX;
     conn->max_read = FRONT_IO_MAX;
