@@ -162,6 +162,8 @@ static int create_on_disk(struct l2fs *fs, const struct vfs_new *n, struct handl
     return err;
 }
 
+#define GONE 1 /* no errno */
+
 static int open_existing(struct l2fs *fs, const struct vfs_new *n, struct waiter *w,
                          struct inode **inode, struct handle **h)
 {
@@ -172,7 +174,7 @@ static int open_existing(struct l2fs *fs, const struct vfs_new *n, struct waiter
     d = ns_find(fs->ns, n->dir, n->name);
     if (!d || (n->flags & O_EXCL)) {
         unlock(&fs->ns->lock);
-        return d ? -EEXIST : -ENOENT;
+        return d ? -EEXIST : GONE;
     }
     *inode = d->inode;
     (*inode)->nlookup++;
@@ -218,15 +220,13 @@ static int create(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, st
     return err == 1 ? create_on_disk(fs, n, h, inode) : err;
 }
 
-int vfs_create(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, struct inode **inode,
-               struct handle **h)
+/* GONE: what had the name was removed at this moment. */
+static int create_or_open(struct l2fs *fs, const struct vfs_new *n, struct waiter *w,
+                          struct inode **inode, struct handle **h)
 {
-    int err = waiter_take_error(w);
-    struct handle *mine;
+    struct handle *mine = handle_create(NULL, n->flags, &n->caller);
+    int err;
 
-    if (err)
-        return err;
-    mine = handle_create(NULL, n->flags, &n->caller);
     if (!mine)
         return -ENOMEM;
     err = create(fs, n, w, mine, inode);
@@ -237,6 +237,19 @@ int vfs_create(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, struc
     }
     free(mine);
     return err == -EEXIST ? open_existing(fs, n, w, inode, h) : err;
+}
+
+int vfs_create(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, struct inode **inode,
+               struct handle **h)
+{
+    int err = waiter_take_error(w);
+
+    if (err)
+        return err;
+    do
+        err = create_or_open(fs, n, w, inode, h);
+    while (err == GONE);
+    return err;
 }
 
 int vfs_tmpfile(struct l2fs *fs, const struct vfs_new *n, struct waiter *w, struct inode **inode,

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -374,6 +375,35 @@ START_TEST(disk_files_open_while_they_close)
 }
 END_TEST
 
+static void *remove_again_and_again(void *over)
+{
+    while (!atomic_load((atomic_bool *)over))
+        vfsrig_unlink(&r, "k");
+    return NULL;
+}
+
+/* The name may go between the look that finds it and the open. */
+START_TEST(a_create_beside_a_removal_creates)
+{
+    atomic_bool over = false;
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, remove_again_and_again, &over), 0);
+    for (int i = 0; i < 6000; i++) {
+        struct handle *h;
+        int err = vfsrig_create(&r, "k", O_RDWR, &h);
+
+        ck_assert_msg(!err || err == -ESTALE, "%s", strerror(-err)); /* the kernel asks again */
+        if (!err && i % 2)
+            vfsrig_close(&r, h);
+        else if (!err)
+            release_killed(h);
+    }
+    atomic_store(&over, true);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+}
+END_TEST
+
 /* The reply to a read is the kernel's to copy, also when the key is cut before it does. */
 START_TEST(a_key_that_is_cut_while_it_is_read)
 {
@@ -411,6 +441,7 @@ int main(void)
         a_directory_moves_only_where_its_keys_fit,
         a_directory_that_a_tier_does_not_move_stays,
         a_key_that_is_cut_while_it_is_read,
+        a_create_beside_a_removal_creates,
     };
     Suite *s = suite_create("vfs_races");
     TCase *tc = tcase_create("races");
