@@ -15,7 +15,7 @@ struct pins {
 };
 
 struct lock_counts {
-    size_t readers, writers;        /* open descriptors */
+    size_t readers, writers;        /* open descriptors; readers as gate_sync_locked left them */
     uint64_t pin_limit;             /* bytes of all pins */
     struct pins pins[PIN_HARD + 1]; /* by kind */
 };

@@ -108,8 +108,8 @@ struct object {
     struct l1_share *share;  /* NULL: never was resident */
     struct list l1_link;     /* in l1.writing, or in l1.aside */
     struct list waiters;     /* of struct waiter: woken at every change */
-    struct list handles;     /* of struct handle */
-    unsigned opens;
+    struct list handles;     /* of struct handle; gate.h says under which lock */
+    unsigned opens;          /* likewise */
     unsigned writers;
     uint32_t want_gen;     /* grows when there is something new to store */
     uint32_t storing;      /* bit per tier */
