@@ -213,7 +213,8 @@ static bool on_entry(void *arg, const struct l2_entry *e)
 int scan_tier(struct l2fs *fs, size_t slot)
 {
     TIERS_HELD(held, &fs->tiers, 1u << slot);
-    struct scan s = {.fs = fs, .tier = slot, .last = fs->scan.tiers >> slot == 1};
+    struct scan s = {
+        .fs = fs, .tier = slot, .last = fs->scan.running && fs->scan.tiers >> slot == 1};
     struct tier *tier = fs->tiers.tier[slot];
     int err;
 
