@@ -309,7 +309,7 @@ static int name_rows(struct report *r, const unsigned *counts, size_t n, uint64_
 int report_names(struct report *r)
 {
     const unsigned counts[] = {1000, r->quick ? 3000 : 100000, 1000000};
-    size_t n = r->million ? 3 : 2;
+    size_t n = r->quick ? 2 : 3;
     AUTO_FREE char *tier = report_path(r, "disk/names-l2");
     uint64_t all = 0;
     int rc = !tier || mkdir(tier, 0755) ? bench_error("%s: %s", tier, strerror(errno)) : 0;

@@ -15,10 +15,10 @@
 struct report {
     struct bench b;
     const char *base;
-    const char *only;    /* sections to run, such as "ae"; NULL: all */
-    bool quick, million; /* few rounds and small sizes; also a million names */
-    char *daemon;        /* mount.l2fs */
-    char *dirs[SIDES];   /* where the two sides were opened */
+    const char *only;  /* sections to run, such as "ae"; NULL: all */
+    bool quick;        /* few rounds and small sizes */
+    char *daemon;      /* mount.l2fs */
+    char *dirs[SIDES]; /* where the two sides were opened */
     json_t *rows, *facts;
     uint64_t begun;
 };

@@ -34,7 +34,6 @@ static const char usage[] =
     "  --json          JSON instead of a table\n"
     "  --as STYLE      write as plain, lmcache, sglang or vllm does\n"
     "  --quick         report: few rounds, small sizes\n"
-    "  --million       report: also directories of a million names\n"
     "  --only LETTERS  report: these sections, such as ae\n"
     "  -h, -V          this text; version\n"
     "\n"
@@ -178,8 +177,6 @@ static int take_option(struct command *c, const char *name)
         c->task = TASK_REPORT;
     if (!strcmp(name, "quick"))
         c->report.quick = true;
-    if (!strcmp(name, "million"))
-        c->report.million = true;
     if (!strcmp(name, "only"))
         c->report.only = optarg;
     if (!strcmp(name, "check")) {
@@ -201,16 +198,25 @@ static int take_option(struct command *c, const char *name)
 static int read_options(int argc, char *argv[], struct command *c)
 {
     static const struct option options[] = {
-        {"bench", required_argument, NULL, 1},   {"tmpfs", required_argument, NULL, 1},
-        {"size", required_argument, NULL, 1},    {"files", required_argument, NULL, 1},
-        {"threads", required_argument, NULL, 1}, {"rounds", required_argument, NULL, 1},
-        {"check", required_argument, NULL, 1},   {"json", no_argument, NULL, 1},
-        {"fill", required_argument, NULL, 1},    {"as", required_argument, NULL, 1},
-        {"verify", no_argument, NULL, 1},        {"help", no_argument, NULL, 'h'},
-        {"cost", no_argument, NULL, 1},          {"pd", no_argument, NULL, 1},
-        {"report", no_argument, NULL, 1},        {"quick", no_argument, NULL, 1},
-        {"million", no_argument, NULL, 1},       {"only", required_argument, NULL, 1},
-        {"version", no_argument, NULL, 'V'},     {0},
+        {"bench", required_argument, NULL, 1},
+        {"tmpfs", required_argument, NULL, 1},
+        {"size", required_argument, NULL, 1},
+        {"files", required_argument, NULL, 1},
+        {"threads", required_argument, NULL, 1},
+        {"rounds", required_argument, NULL, 1},
+        {"check", required_argument, NULL, 1},
+        {"json", no_argument, NULL, 1},
+        {"fill", required_argument, NULL, 1},
+        {"as", required_argument, NULL, 1},
+        {"verify", no_argument, NULL, 1},
+        {"help", no_argument, NULL, 'h'},
+        {"cost", no_argument, NULL, 1},
+        {"pd", no_argument, NULL, 1},
+        {"report", no_argument, NULL, 1},
+        {"quick", no_argument, NULL, 1},
+        {"only", required_argument, NULL, 1},
+        {"version", no_argument, NULL, 'V'},
+        {0},
     };
     int opt, index = 0;
 
