@@ -14,6 +14,7 @@
 
 struct adoption {
     struct l2fs *fs;
+    uint64_t deadline; /* for directories to be listed, all together */
     size_t dropped;
 };
 
@@ -159,6 +160,16 @@ static bool sum_up(struct l2fs *fs, uint64_t id, struct record *r)
     return r->has_crc;
 }
 
+/* True: what is in L2 on the way to the keys is known. If not, the key is stored again. */
+static bool await_dirs(const struct adoption *a, const char *keys, size_t keys_len)
+{
+    int err = 0;
+
+    for (const char *key = keys; !err && key < keys + keys_len; key += strlen(key) + 1)
+        err = scan_await_key(a->fs, key, a->deadline);
+    return !err;
+}
+
 static bool on_file(void *arg, uint64_t id, const struct stat *st, const void *record, size_t len)
 {
     struct adoption *a = arg;
@@ -167,6 +178,7 @@ static bool on_file(void *arg, uint64_t id, const struct stat *st, const void *r
     const char *keys;
     size_t keys_len;
     struct record r;
+    bool known, hidden;
     int err;
 
     if (record_decode(record, len, &r, &keys, &keys_len, &xattrs) || !is_whole(fs, id, st, &r) ||
@@ -174,10 +186,12 @@ static bool on_file(void *arg, uint64_t id, const struct stat *st, const void *r
         a->dropped++;
         return false;
     }
-    for (const char *key = keys; key < keys + keys_len; key += strlen(key) + 1)
-        scan_await_key(fs, key); /* if it fails, the key is stored again */
+    known = await_dirs(a, keys, keys_len);
     lock(&fs->ns->lock);
+    hidden = fs->ns->unlisted;
+    fs->ns->unlisted = hidden && !known;
     err = adopt_locked(fs, id, &r, keys, keys_len);
+    fs->ns->unlisted = hidden;
     if (!err) {
         struct dentry *d = NULL;
         struct inode *dir;
@@ -211,7 +225,7 @@ static bool settle_one(void *arg, struct dentry *d)
 
 int adopt_staging(struct l2fs *fs)
 {
-    struct adoption a = {.fs = fs};
+    struct adoption a = {.fs = fs, .deadline = clock_deadline(SCAN_DIR_NS)};
 
     staging_scan(fs->staging, on_file, &a);
     if (fs->adopted || a.dropped)

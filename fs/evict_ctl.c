@@ -268,7 +268,9 @@ bool evict_ctl_ask_locked(struct l2fs *fs, size_t slot, uint64_t bytes, struct t
 {
     struct tier_evictor *ev = evictor_of(fs, slot);
 
-    if (!ev || ev->set.policy == EVICT_NOOP || bytes > ev->usage.capacity)
+    if (!ev) /* it evicts when the scan has ended */
+        return fs->scan.running && !fs->scan.error && (fs->scan.tiers & (1u << slot));
+    if (ev->set.policy == EVICT_NOOP || bytes > ev->usage.capacity)
         return false;
     if (ev->asked && ev->asker != t)
         t = NULL;

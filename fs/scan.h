@@ -17,7 +17,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "clock.h"
 #include "list.h"
+
+#define SCAN_DIR_NS (600 * NSEC_PER_SEC) /* for one directory, which may have ten million names */
 
 struct inode;
 struct l2fs;
@@ -28,6 +31,7 @@ struct start_scan {
     bool running;         /* ns->lock */
     int error;            /* ns->lock: it ended without all names; it stays `running` */
     size_t tier;          /* ns->lock: the one that is listed now */
+    bool listed;          /* ns->lock: all of it, nothing is hidden any more */
     bool built;           /* ns->lock: the instance is, and what is in L1 was taken over */
     struct list waiters;  /* ns->lock: for directories */
     pthread_cond_t moved; /* with ns->lock */
@@ -47,7 +51,7 @@ bool scan_hides_locked(const struct l2fs *fs, const struct inode *dir);
 /* 0: `dir` is whole. -EINPROGRESS: `w` waits (NULL: call again with one); -EIO: the scan failed. */
 int scan_wait_locked(struct l2fs *fs, struct inode *dir, struct waiter *w);
 /* Waits until the directories of `key` are whole, as far as L2 has them. ns->lock is not held. */
-int scan_await_key(struct l2fs *fs, const char *key);
+int scan_await_key(struct l2fs *fs, const char *key, uint64_t deadline);
 /* Waits until the scan has ended. 0, -ETIMEDOUT, -EIO or -ESHUTDOWN. ns->lock is not held. */
 int scan_await_end(struct l2fs *fs, uint64_t deadline);
 

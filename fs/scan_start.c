@@ -13,8 +13,6 @@
 #include "hotplug.h"
 #include "log.h"
 
-#define DIR_WAIT_NS (600 * NSEC_PER_SEC) /* for one directory, which may have ten million names */
-
 void scan_init(struct l2fs *fs)
 {
     list_init(&fs->scan.waiters);
@@ -23,7 +21,7 @@ void scan_init(struct l2fs *fs)
 
 bool scan_hides_locked(const struct l2fs *fs, const struct inode *dir)
 {
-    return fs->scan.running && dir->dir && dir->dir->unlisted;
+    return fs->scan.running && !fs->scan.listed && dir->dir && dir->dir->unlisted;
 }
 
 /* --- waiting --- */
@@ -59,7 +57,7 @@ int scan_wait_locked(struct l2fs *fs, struct inode *dir, struct waiter *w)
     if (err || !w)
         return err ? err : -EINPROGRESS;
     ask_locked(fs, dir);
-    return wait_locked(fs, &fs->scan.waiters, w, DIR_WAIT_NS, -ETIMEDOUT);
+    return wait_locked(fs, &fs->scan.waiters, w, SCAN_DIR_NS, -ETIMEDOUT);
 }
 
 /* The first hidden directory on the way to `key`; NULL: none. */
@@ -84,9 +82,8 @@ static struct inode *hidden_on_way_locked(struct l2fs *fs, const char *key)
     return scan_hides_locked(fs, at) ? at : NULL;
 }
 
-int scan_await_key(struct l2fs *fs, const char *key)
+int scan_await_key(struct l2fs *fs, const char *key, uint64_t deadline)
 {
-    uint64_t deadline = clock_deadline(DIR_WAIT_NS);
     struct inode *dir;
     int err = 0;
 
@@ -152,6 +149,15 @@ static int list_all(struct l2fs *fs)
     return err;
 }
 
+/* The start may wait for it: what follows waits for the start. */
+static void show_all(struct l2fs *fs)
+{
+    LOCKED_SCOPE(&fs->ns->lock);
+    fs->ns->unlisted = false;
+    fs->scan.listed = true;
+    wake_all_locked(fs);
+}
+
 /* False: the instance ends. */
 static bool await_built(struct l2fs *fs)
 {
@@ -185,7 +191,6 @@ static void finish(struct l2fs *fs)
     }
     arrive_open(fs);
     lock(&fs->ns->lock);
-    fs->ns->unlisted = false;
     fs->scan.running = false;
     fs->scan.took = MAX(clock_now() - fs->started, UINT64_C(1));
     found = fs->found;
@@ -200,9 +205,12 @@ void scan_run(struct l2fs *fs)
 
     if (atomic_load(&fs->scan.stop))
         return;
-    if (err)
+    if (err) {
         fail(fs, err);
-    else if (await_built(fs))
+        return;
+    }
+    show_all(fs);
+    if (await_built(fs))
         finish(fs);
 }
 

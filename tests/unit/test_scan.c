@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "clock.h"
+#include "evict_ctl.h"
 #include "suite.h"
 #include "thread.h"
 #include "units.h"
@@ -154,6 +155,7 @@ static struct inode *hide(const char *dir)
 
     LOCKED_SCOPE(&r.fs->ns->lock);
     r.fs->scan.running = true;
+    r.fs->scan.listed = false;
     inode->dir->unlisted = true;
     return inode;
 }
@@ -335,6 +337,93 @@ START_TEST(an_end_amid_the_scan)
 }
 END_TEST
 
+START_TEST(a_full_tier_is_tried_again_until_it_can_evict)
+{
+    uint64_t deadline = clock_deadline(20 * NSEC_PER_SEC);
+    json_t *tier = json_array_get(r.cfg.l2, 0);
+    int err = 0;
+
+    json_object_set_new(tier, "max_capacity_gb", json_real(0.01));
+    json_object_set_new(tier, "eviction", json_pack("{s:s}", "eviction_policy", "LRU"));
+    r.cfg.store_retries = 1;
+    vfsrig_start(&r);
+    ck_assert(evict_ctl_drop_tier(r.fs, 0));
+    hide("d3"); /* as before the end of the scan */
+    for (unsigned i = 0; i < 12; i++) {
+        char key[16];
+
+        snprintf(key, sizeof(key), "full%u", i);
+        ck_assert_int_eq(vfsrig_put(&r, key, MIB, i), 0);
+    }
+    lock(&r.fs->ns->lock);
+    while (!r.fs->stores.retrying && !r.fs->stores.given_up && !err)
+        err = cond_wait_until(&r.fs->stored_cond, &r.fs->ns->lock, deadline);
+    ck_assert_int_eq(err, 0);
+    ck_assert_uint_eq(r.fs->stores.given_up, 0);
+    unlock(&r.fs->ns->lock);
+    ck_assert_int_eq(evict_ctl_add_tier(r.fs, 0), 0);
+    show("d3/");
+    r.fs->scan.running = false;
+    vfsrig_wait_stored(&r);
+}
+END_TEST
+
+/* --- what a crash left in L1 --- */
+
+static void put_two(struct vfsrig *rig)
+{
+    ck_assert_int_eq(vfsrig_mkdir(rig, "new"), 0);
+    ck_assert_int_eq(vfsrig_put(rig, "new/a", SIZE, 1), 0);
+    ck_assert_int_eq(vfsrig_put(rig, "new/b", SIZE, 2), 0);
+    vfsrig_wait_stored(rig);
+}
+
+static void lose_in_l2(const char *tier)
+{
+    const char *names[] = {"new/a", "new/b", "new"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        AUTO_FREE char *path = NULL;
+
+        ck_assert_int_gt(asprintf(&path, "%s/%s/%s", r.dir, tier, names[i]), 0);
+        ck_assert_int_eq(remove(path), 0);
+    }
+}
+
+/* The start does not wait for the end of the scan, which waits for the start. */
+static void check_adopted(void)
+{
+    uint64_t began = clock_now();
+
+    start_early();
+    ck_assert_uint_lt(clock_now() - began, 20 * NSEC_PER_SEC);
+    ck_assert(exists("new/a") && exists("new/b"));
+    await_end();
+    ck_assert_int_eq(vfsrig_check(&r, "new/a", SIZE, 1), 0);
+    ck_assert_int_eq(vfsrig_check(&r, "new/b", SIZE, 2), 0);
+}
+
+START_TEST(keys_of_a_crash_in_a_directory_that_l2_has_not)
+{
+    vfsrig_crash(&r, put_two);
+    lose_in_l2("data");
+    check_adopted();
+}
+END_TEST
+
+START_TEST(keys_of_a_crash_in_a_directory_of_one_tier)
+{
+    AUTO_FREE char *spec = NULL;
+
+    ck_assert_int_gt(asprintf(&spec, "%s/more", r.dir), 0);
+    ck_assert_int_eq(mkdir(spec, 0755), 0);
+    json_array_append_new(r.cfg.l2, json_pack("{s:s, s:s}", "type", "fs", "base_path", spec));
+    vfsrig_crash(&r, put_two);
+    lose_in_l2("more");
+    check_adopted();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("scan");
@@ -347,6 +436,9 @@ int main(void)
     tcase_add_test(tc, everything_is_found_at_once);
     tcase_add_test(tc, what_changes_meanwhile_stays_changed);
     tcase_add_test(tc, an_end_amid_the_scan);
+    tcase_add_test(tc, a_full_tier_is_tried_again_until_it_can_evict);
+    tcase_add_test(tc, keys_of_a_crash_in_a_directory_that_l2_has_not);
+    tcase_add_test(tc, keys_of_a_crash_in_a_directory_of_one_tier);
     suite_add_tcase(s, tc);
     return suite_run(s);
 }
