@@ -44,7 +44,8 @@ bool evict_ctl_drop_tier(struct l2fs *fs, size_t tier);
  * calls it. */
 void evict_ctl_note_locked(struct l2fs *fs, struct inode *inode);
 /* A store of `bytes` by `t` found no room in the tier. True: room is made, stores that failed with
- * -ENOSPC are tried again then (store_room_locked); or will be when the scan of the start has ended. False: nothing leaves, at least now. */
+ * -ENOSPC are tried again then (store_room_locked); or it will be, when the scan of the start has ended.
+ * False: nothing leaves, at least now. */
 bool evict_ctl_ask_locked(struct l2fs *fs, size_t tier, uint64_t bytes, struct tenant *t);
 
 /* Settings: `name` is policy (LRU, FIFO, S3-FIFO, noop), watermark or ratio (0 to 1). 0, -ENODATA

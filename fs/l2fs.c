@@ -18,8 +18,9 @@
 #define STORE_BYTES_MAX (256 * MIB)
 #define STORE_BYTES_LEAST (8 * MIB)
 #define STORE_TASKS_MAX 16
-#define PROBE_NS (5 * NSEC_PER_SEC) /* between tries of a tier that does not answer */
-#define OPENS_MAX 64                /* loads for opens at a time */
+#define PROBE_NS (5 * NSEC_PER_SEC)   /* between tries of a tier that does not answer */
+#define RELEASE_NS (5 * NSEC_PER_SEC) /* a call of a tier may last at the end */
+#define OPENS_MAX 64                  /* loads for opens at a time */
 #define SLACK_MIN (16 * MIB)
 #define LEFT_NAMED 8 /* keys that the last line about what is left names */
 
@@ -182,7 +183,7 @@ static void destroy(struct l2fs *fs, bool keep)
     quota_stop(fs);
     status_detach(fs);
     stuck = evict_ctl_stop(fs);
-    tiers_close_all(&fs->tiers);
+    left |= !tiers_close_all(&fs->tiers, clock_deadline(RELEASE_NS));
     end_controllers(fs);
     store_ctl_destroy(fs->store_ctl);
     prefetch_ctl_destroy(fs->prefetch_ctl);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "hash.h"
+#include "log.h"
 #include "thread.h"
 #include "tiers.h"
 
@@ -18,38 +19,59 @@ void tiers_init(struct tiers *t)
 struct closing {
     struct tiers *tiers;
     size_t slot;
+    uint64_t deadline;
     pthread_t thread;
     bool started;
+    bool left; /* out */
 };
+
+static bool await_released(struct tiers *t, size_t slot, uint64_t deadline)
+{
+    int err = 0;
+
+    LOCKED_SCOPE(&t->mutex);
+    while (t->slot[slot].holds && !err)
+        err = cond_wait_until(&t->released, &t->mutex, deadline);
+    return !t->slot[slot].holds;
+}
 
 static void *run_close(void *arg)
 {
     struct closing *c = arg;
 
-    tiers_close(c->tiers, c->slot);
+    c->left = !await_released(c->tiers, c->slot, c->deadline);
+    if (c->left)
+        log_err("%s: a call has not ended; the tier is given up as it is (look at the device or "
+                "service below it)",
+                tiers_name(c->tiers, c->slot));
+    else
+        tiers_close(c->tiers, c->slot);
     return NULL;
 }
 
 /* Each may wait for its peers or its disk: they do so beside each other. A slot that is closing
  * belongs to another thread. */
-void tiers_close_all(struct tiers *t)
+bool tiers_close_all(struct tiers *t, uint64_t deadline)
 {
     struct closing all[TIERS_MAX] = {0};
     uint32_t mask = t->present;
+    bool left = false;
 
     tiers_each(i, mask)
     {
-        all[i] = (struct closing){.tiers = t, .slot = i};
+        all[i] = (struct closing){.tiers = t, .slot = i, .deadline = deadline};
         tiers_retire(t, i);
         all[i].started = !thread_start(&all[i].thread, run_close, &all[i]);
         if (!all[i].started)
-            tiers_close(t, i);
+            run_close(&all[i]);
     }
     tiers_each(i, mask)
     {
         if (all[i].started)
             pthread_join(all[i].thread, NULL);
+        left |= all[i].left;
     }
+    return !left;
 }
 
 void tiers_fini(struct tiers *t)

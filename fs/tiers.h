@@ -63,8 +63,9 @@ struct tiers {
          rest_ &= rest_ - 1)
 
 void tiers_init(struct tiers *t);
-/* Closes what is there, all at once, waiting for holders. */
-void tiers_close_all(struct tiers *t);
+/* Closes what is there, all at once, waiting for holders. False: one that is still held after the deadline
+ * stays open, and `t` must stay. */
+bool tiers_close_all(struct tiers *t, uint64_t deadline);
 void tiers_fini(struct tiers *t); /* closed; nobody uses it any more */
 
 /* Opens an adapter in the slot after the last one in use (the first free one when there is none
