@@ -117,6 +117,12 @@ void health_of_instance(const struct health_instance *i, health_say_fn *say, voi
     if (i->no_tiers)
         tell(&s, "every adapter was removed: what leaves memory is lost; add one (user.l2fs."
                  "adapter_add of .l2fs/adapters)");
+    if (i->unlisted)
+        tell(&s,
+             "%s could not be listed at the start (%s): what it holds in directories that were not "
+             "reached cannot be opened, and nothing leaves it to make room; see to it and mount "
+             "again",
+             i->unlisted, strerror(-i->list_error));
     judge_l1(i, &s);
     if (i->given_up)
         tell(&s,

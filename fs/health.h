@@ -32,9 +32,11 @@ struct health_tier {
 
 struct health_instance {
     uint64_t loop_silent;
-    bool no_tiers;                                /* there were some */
-    uint64_t l1_stuck;                            /* above the watermark, nothing can leave */
-    uint64_t l1_used, l1_high;                    /* bytes; the watermark */
+    bool no_tiers;             /* there were some */
+    const char *unlisted;      /* the tier whose listing at the start failed ... */
+    int list_error;            /* ... why */
+    uint64_t l1_stuck;         /* above the watermark, nothing can leave */
+    uint64_t l1_used, l1_high; /* bytes; the watermark */
     size_t open, pinned, unstored, unread, other; /* residents, and why they stay */
     size_t space_waiters;
     size_t given_up;

@@ -173,8 +173,11 @@ static int check_scanned(struct l2fs *fs, struct text *why)
     LOCKED_SCOPE(&fs->ns->lock);
     if (!fs->scan.running)
         return 0;
-    text_puts(why, "what the adapters hold is still being listed; try again when \"scan\" in "
-                   ".l2fs/status has ended");
+    text_puts(why,
+              fs->scan.error
+                  ? "what the adapters hold could not be listed; see \"health\" in .l2fs/status"
+                  : "what the adapters hold is still being listed; try again when \"scan\" in "
+                    ".l2fs/status has ended");
     return -EBUSY;
 }
 

@@ -174,6 +174,8 @@ static void collect(struct l2fs *fs, struct health_instance *h)
     LOCKED_SCOPE(&fs->ns->lock);
     h->l1_high = (uint64_t)(fs->l1.watermark * (double)fs->l1.capacity);
     h->given_up = fs->stores.given_up;
+    h->list_error = fs->scan.error;
+    h->unlisted = fs->scan.error ? tiers_name(&fs->tiers, fs->scan.tier) : NULL;
     h->space_waiters = waiting_locked(fs);
     if (h->l1_stuck)
         count_obstacles_locked(fs, h);

@@ -134,6 +134,8 @@ START_TEST(the_instance)
     INSTANCE_SAYS(&i, "2 objects are given up", "7 s", "user.l2fs.retry", );
     i = (struct health_instance){.loop_silent = SECONDS(20), .no_tiers = true};
     INSTANCE_SAYS(&i, "loop thread", "20 s", "|", "every adapter was removed", );
+    i = (struct health_instance){.unlisted = "fs", .list_error = -EIO};
+    INSTANCE_SAYS(&i, "fs could not be listed", "Input/output error", "mount again", );
 }
 END_TEST
 

@@ -5,6 +5,8 @@
 
 #include "clock.h"
 #include "evict_ctl.h"
+#include "hotplug.h"
+#include "status.h"
 #include "suite.h"
 #include "thread.h"
 #include "units.h"
@@ -214,6 +216,8 @@ END_TEST
 
 START_TEST(who_waits_is_told)
 {
+    struct hotplug_removal removal = {.name = "fs"};
+    struct text status = {0}, why = {0};
     struct inode *d3, *root;
     struct blocked b;
 
@@ -233,6 +237,12 @@ START_TEST(who_waits_is_told)
     r.fs->scan.error = -EIO; /* what L2 has there is not known: never ENOENT */
     blocked_init(&b);
     ck_assert_int_eq(vfs_await(r.fs, d3, "k1", &b.w), -EIO);
+    ck_assert_int_eq(status_print(r.fs, 0, &status), 0);
+    ck_assert_ptr_nonnull(strstr(status.data, "fs could not be listed"));
+    ck_assert_int_eq(hotplug_remove(r.fs, &removal, &why), -EBUSY);
+    ck_assert_ptr_nonnull(strstr(why.data, "could not be listed"));
+    text_fini(&status);
+    text_fini(&why);
 }
 END_TEST
 
