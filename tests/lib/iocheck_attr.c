@@ -334,8 +334,8 @@ static unsigned long long avail_mib(void)
     return (unsigned long long)v.f_bavail * v.f_frsize / MIB;
 }
 
-/* Waits for the number to follow: another user of the disk may move it too, so there are some
- * tries. */
+/* Waits for the number to follow, which a busy disk does late: what is removed may go only when the next one
+ * is written. Another user of the disk may move it too, so there are some tries. */
 static void b05_free_moves(void)
 {
     for (unsigned try = 0;; try++) {
@@ -347,14 +347,14 @@ static void b05_free_moves(void)
         fd = OPEN("f.bin", O_RDONLY);
         OK(fsync(fd));
         OK(close(fd));
-        for (unsigned i = 0; i < 50 && !down; i++) {
+        for (unsigned i = 0; i < 200 && !down; i++) {
             full = avail_mib();
             down = full + 48 <= before;
             if (!down)
                 poll(NULL, 0, 20);
         }
         OK(unlink("f.bin"));
-        for (unsigned i = 0; i < 50 && !up; i++) {
+        for (unsigned i = 0; i < 200 && !up; i++) {
             after = avail_mib();
             up = after >= full + 48;
             if (!up)
