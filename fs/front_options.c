@@ -13,6 +13,7 @@
 
 #define FUSE_CONF "/etc/fuse.conf"
 #define ENABLE_URING "/sys/module/fuse/parameters/enable_uring"
+#define RING_DEPTH "64" /* requests of a processor, opens that wait among them */
 #define READ_AHEAD_KB "4096"
 #define MAX_BACKGROUND 512
 #define CONGESTION 384
@@ -79,6 +80,13 @@ static int add(char **opts, const char *name, const char *value)
     return fuse_opt_add_opt_escaped(opts, both) ? -ENOMEM : 0;
 }
 
+static int add_rings(char **opts)
+{
+    int rc = add(opts, "io_uring", "");
+
+    return rc ? rc : add(opts, "io_uring_q_depth=", RING_DEPTH);
+}
+
 static int add_all(char **opts, const struct l2fs_config *cfg, const char *source,
                    const char *extra)
 {
@@ -98,7 +106,7 @@ static int add_all(char **opts, const struct l2fs_config *cfg, const char *sourc
     if (!rc && cfg->read_only)
         rc = add(opts, "ro", "");
     if (!rc && want_io_uring(cfg))
-        rc = add(opts, "io_uring", "");
+        rc = add_rings(opts);
     if (!rc && extra && *extra && fuse_opt_add_opt(opts, extra))
         rc = -ENOMEM;
     return rc;
