@@ -346,8 +346,10 @@ int evict_ctl_set(struct l2fs *fs, size_t slot, const char *name, const char *va
     const char *option = option_of(name);
     struct eviction set;
     struct tier_evictor *ev;
-    int err;
+    int err = scan_await_all(fs, out);
 
+    if (err)
+        return err;
     LOCKED_SCOPE(&fs->ns->lock);
     ev = evictor_of(fs, slot);
     if (!ev) {

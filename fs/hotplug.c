@@ -168,24 +168,11 @@ int hotplug_scan(struct l2fs *fs)
     return err;
 }
 
-static int check_scanned(struct l2fs *fs, struct text *why)
-{
-    LOCKED_SCOPE(&fs->ns->lock);
-    if (!fs->scan.running)
-        return 0;
-    text_puts(why,
-              fs->scan.error
-                  ? "what the adapters hold could not be listed; see \"health\" in .l2fs/status"
-                  : "what the adapters hold is still being listed; try again when \"scan\" in "
-                    ".l2fs/status has ended");
-    return -EBUSY;
-}
-
 int hotplug_add(struct l2fs *fs, const char *spec, struct text *why)
 {
     struct change *c = calloc(1, sizeof(*c));
     json_error_t error;
-    int err = c ? check_scanned(fs, why) : -ENOMEM;
+    int err = c ? scan_await_all(fs, why) : -ENOMEM;
 
     if (err) {
         free(c);
@@ -237,7 +224,7 @@ int hotplug_parse_removal(const char *text, struct hotplug_removal *out)
 int hotplug_remove(struct l2fs *fs, const struct hotplug_removal *r, struct text *why)
 {
     struct change *c = calloc(1, sizeof(*c));
-    int err = c ? check_scanned(fs, why) : -ENOMEM;
+    int err = c ? scan_await_all(fs, why) : -ENOMEM;
 
     if (err) {
         free(c);

@@ -6,7 +6,7 @@
  * Who asks for one waits, and it is listed next. Only the root is known while it is hidden; nothing is
  * found in it then but .l2fs. So nothing changes below a hidden directory but by the scan, and what the
  * scan brings late can neither bring back nor replace what somebody removed or wrote. What needs the
- * whole tree - moving a directory, adding or removing a tier - waits or is refused until the scan has
+ * whole tree - moving a directory, adding or removing a tier - waits for a while, then is refused, until the scan has
  * ended, and tiers evict from then on.
  *
  * Threads: the scan has one of hotplug's; `_locked` functions are called with ns->lock held.
@@ -24,6 +24,7 @@
 
 struct inode;
 struct l2fs;
+struct text;
 struct waiter;
 
 struct start_scan {
@@ -54,6 +55,8 @@ int scan_wait_locked(struct l2fs *fs, struct inode *dir, struct waiter *w);
 int scan_await_key(struct l2fs *fs, const char *key, uint64_t deadline);
 /* Waits until the scan has ended. 0, -ETIMEDOUT, -EIO or -ESHUTDOWN. ns->lock is not held. */
 int scan_await_end(struct l2fs *fs, uint64_t deadline);
+/* As that, for what who mounts may do at once: at most load_timeout, then -EBUSY, and `why`. */
+int scan_await_all(struct l2fs *fs, struct text *why);
 
 /* ---- scan.c ---- */
 /* Lists one tier into the tree; also beside a running front. 0 or -errno. */

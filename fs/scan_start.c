@@ -111,6 +111,19 @@ int scan_await_end(struct l2fs *fs, uint64_t deadline)
     return err;
 }
 
+int scan_await_all(struct l2fs *fs, struct text *why)
+{
+    int err = scan_await_end(fs, clock_deadline(fs->cfg->load_timeout));
+
+    if (err == -ETIMEDOUT)
+        text_puts(why, "what the adapters hold is still being listed; try again when \"scan\" in "
+                       ".l2fs/status has ended");
+    else if (err == -EIO)
+        text_puts(why,
+                  "what the adapters hold could not be listed; see \"health\" in .l2fs/status");
+    return err == -ETIMEDOUT || err == -EIO ? -EBUSY : err;
+}
+
 static void wake_all_locked(struct l2fs *fs)
 {
     wake_locked(fs, &fs->scan.waiters, 0);

@@ -336,6 +336,24 @@ START_TEST(what_changes_meanwhile_stays_changed)
 }
 END_TEST
 
+START_TEST(adapters_are_changed_right_after_the_start)
+{
+    json_t *tier = json_array_get(r.cfg.l2, 0);
+    struct text why = {0};
+    int err;
+
+    json_object_set_new(tier, "max_capacity_gb", json_real(0.5));
+    start_early();
+    ck_assert_int_eq(evict_ctl_set(r.fs, 0, "watermark", "0.5", &why), 0);
+    vfsrig_stop(&r);
+    start_early();
+    err = hotplug_add(r.fs, "{\"type\":\"null\"}", &why);
+    ck_assert_msg(!err, "%d: %s", err, why.data ? why.data : "");
+    text_fini(&why);
+    check_all();
+}
+END_TEST
+
 START_TEST(an_end_amid_the_scan)
 {
     for (int i = 0; i < 10; i++) {
@@ -445,6 +463,7 @@ int main(void)
     tcase_add_test(tc, a_directory_moves_when_all_is_known);
     tcase_add_test(tc, everything_is_found_at_once);
     tcase_add_test(tc, what_changes_meanwhile_stays_changed);
+    tcase_add_test(tc, adapters_are_changed_right_after_the_start);
     tcase_add_test(tc, an_end_amid_the_scan);
     tcase_add_test(tc, a_full_tier_is_tried_again_until_it_can_evict);
     tcase_add_test(tc, keys_of_a_crash_in_a_directory_that_l2_has_not);
