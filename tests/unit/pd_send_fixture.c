@@ -218,7 +218,9 @@ static void open_rig(struct rig *r, size_t nfar, bool ucx)
     ck_assert_int_eq(loop_create("pd-test", &r->loop), 0);
     ck_assert_int_eq(mailbox_create(r->loop, &r->mailbox), 0);
     ck_assert_int_eq(pd_ctl_create(r->loop, &(struct pd_curve){0}, &r->ctl), 0);
-    ck_assert_int_eq(pd_channel_create(r->loop, ucx, &(struct pd_channel_config){0}, &r->channel),
+    ck_assert_int_eq(pd_channel_create(r->loop, ucx,
+                                       &(struct pd_channel_config){.tls = "tcp", .devices = "lo"},
+                                       &r->channel),
                      0);
     if (!ucx)
         gate_open(r->channel);
