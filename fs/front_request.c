@@ -9,7 +9,7 @@
 #include "front_request.h"
 
 #include "clock.h"
-#include "pending.h"
+#include "process.h"
 #include "thread.h"
 
 #define LOOK_NS (100 * NSEC_PER_MSEC)
@@ -198,7 +198,7 @@ static bool look_for_signals(struct front *f)
     size_t n = choose_looks(f, looks);
 
     for (size_t i = 0; i < n; i++)
-        note_look(f, &looks[i], pending_signal(looks[i].caller));
+        note_look(f, &looks[i], process_has_signal(looks[i].caller));
     return n;
 }
 

@@ -117,8 +117,6 @@ fs_sources = \
 	fs/options_split.c \
 	fs/order.c \
 	fs/order.h \
-	fs/pending.c \
-	fs/pending.h \
 	fs/pin.c \
 	fs/pin.h \
 	fs/plan.c \
@@ -135,6 +133,8 @@ fs_sources = \
 	fs/preflight.h \
 	fs/preflight_impl.h \
 	fs/preflight_machine.c \
+	fs/process.c \
+	fs/process.h \
 	fs/publish.c \
 	fs/rank.c \
 	fs/rank.h \

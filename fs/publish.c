@@ -12,6 +12,7 @@
 #include "checksum.h"
 #include "core.h"
 #include "log.h"
+#include "process.h"
 #include "tenant.h"
 
 /* A write fails when less than one page is left, but a huge folio may be charged for a moment. */
@@ -216,37 +217,6 @@ void publish_finish(struct l2fs *fs, struct inode *inode)
     unlock(&fs->ns->lock);
 }
 
-/* Reads /proc/PID/NAME. The length, or -1. */
-static ssize_t read_proc(pid_t pid, const char *name, char *buf, size_t size)
-{
-    AUTO_CLOSE int fd = -1;
-    char path[48];
-    ssize_t n;
-
-    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, buf, size - 1);
-    buf[MAX(n, 0)] = '\0';
-    return n;
-}
-
-/* A process that is being killed closes its files like any other. /proc/PID/stat tells the signal in
- * exit_code, its last field. That file must not be read while the process is in execve, which closes
- * files too and would wait for us with the lock that the reading takes; statm takes none, is quickly
- * read, and shows no memory once the process exits. */
-static bool killed_by_signal(pid_t pid)
-{
-    char text[4096];
-    const char *code;
-
-    if (read_proc(pid, "statm", text, sizeof(text)) <= 0 || strncmp(text, "0 ", 2) != 0)
-        return false;
-    if (read_proc(pid, "stat", text, sizeof(text)) <= 0)
-        return false;
-    code = strrchr(text, ' ');
-    return code && (atoi(code) & 0x7f);
-}
-
 int vfs_flush(struct l2fs *fs, struct handle *h, const struct caller *c)
 {
     struct inode *inode = h->inode;
@@ -255,7 +225,7 @@ int vfs_flush(struct l2fs *fs, struct handle *h, const struct caller *c)
 
     if (!h->write || h->mode != HANDLE_BACKED)
         return 0;
-    killed = c->pid > 0 && killed_by_signal(c->pid);
+    killed = c->pid > 0 && process_was_killed(c->pid);
     LOCKED_SCOPE(&fs->ns->lock);
     o = inode->object;
     h->killed = killed;

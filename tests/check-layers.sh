@@ -11,7 +11,7 @@ cd "${1:-$(dirname "$0")/..}" || exit 1
 level() {
     case $1 in
     base | bitmap | checksum | clock | conf | conf_* | hash | instance | instance_lock | list | lock | log | loop | machine) echo 0 ;;
-    daemonize | mailbox | metrics | mountpoint | netdev | pending | states | text | thread | units | wheel) echo 0 ;;
+    daemonize | mailbox | metrics | mountpoint | netdev | process | states | text | thread | units | wheel) echo 0 ;;
     health | key | l1 | locks | object | order | pin | rank | record | staging | store_rest | touches) echo 1 ;;
     adapter | arrival | job | keylocks | l2 | spec | taskq | tier | tier_* | tiers | workers) echo 2 ;;
     keyguard | plan | policy | prefetch_ctl | prefetch_impl | prefetch_request | prefetch_task | store_ctl | store_lane | store_queue) echo 3 ;;

@@ -39,12 +39,12 @@ unit_tests = \
 	tests/unit/test_null \
 	tests/unit/test_options \
 	tests/unit/test_options_spec \
-	tests/unit/test_pending \
 	tests/unit/test_policy \
 	tests/unit/test_order \
 	tests/unit/test_prefetch \
 	tests/unit/test_prefetch_ctl \
 	tests/unit/test_prefetch_late \
+	tests/unit/test_process \
 	tests/unit/test_ready \
 	tests/unit/test_requests \
 	tests/unit/test_scan \

@@ -1,10 +1,10 @@
-/* test_pending.c - signals that wait for a process: it is stopped, so it takes none. */
+/* test_process.c - signals that wait for a process, which is stopped and so takes none; and how one ended. */
 #include "suite.h"
 
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "pending.h"
+#include "process.h"
 
 static void handler(int sig)
 {
@@ -43,9 +43,9 @@ START_TEST(what_is_handled)
 {
     pid_t pid = stopped(0);
 
-    ck_assert(!pending_signal(pid));
+    ck_assert(!process_has_signal(pid));
     ck_assert_int_eq(kill(pid, SIGUSR1), 0);
-    ck_assert(pending_signal(pid));
+    ck_assert(process_has_signal(pid));
     end(pid);
 }
 END_TEST
@@ -56,7 +56,7 @@ START_TEST(what_is_blocked_or_ignored)
         pid_t pid = stopped(how);
 
         ck_assert_int_eq(kill(pid, SIGUSR1), 0);
-        ck_assert(!pending_signal(pid));
+        ck_assert(!process_has_signal(pid));
         end(pid);
     }
 }
@@ -67,15 +67,43 @@ START_TEST(a_process_that_is_gone)
     pid_t pid = stopped(0);
 
     end(pid);
-    ck_assert(!pending_signal(pid));
+    ck_assert(!process_has_signal(pid));
+}
+END_TEST
+
+/* Ended, and still to be waited for: as /proc shows it while its files are closed. */
+static pid_t ended(int sig)
+{
+    pid_t pid = stopped(0);
+    siginfo_t info;
+
+    kill(pid, sig);
+    kill(pid, SIGCONT);
+    ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    return pid;
+}
+
+START_TEST(who_was_killed)
+{
+    pid_t killed = ended(SIGKILL), ended_itself = ended(SIGUSR1), alive = stopped(0);
+
+    ck_assert(process_was_killed(killed));
+    ck_assert(!process_was_killed(ended_itself));
+    ck_assert(!process_was_killed(alive));
+    ck_assert(!process_was_killed(getpid()));
+    end(killed);
+    end(ended_itself);
+    end(alive);
+    ck_assert(!process_was_killed(killed));
 }
 END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("pending");
+    Suite *s = suite_create("process");
 
-    suite_add(s, "pending",
-              TESTS(what_is_handled, what_is_blocked_or_ignored, a_process_that_is_gone));
+    suite_add(
+        s, "process",
+        TESTS(what_is_handled, what_is_blocked_or_ignored, a_process_that_is_gone, who_was_killed));
     return suite_run(s);
 }
