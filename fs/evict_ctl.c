@@ -160,9 +160,13 @@ int evict_ctl_add_tier(struct l2fs *fs, size_t slot)
 
 int evict_ctl_start(struct l2fs *fs)
 {
-    fs->evict_ctl = calloc(1, sizeof(*fs->evict_ctl));
-    if (!fs->evict_ctl)
+    struct evict_ctl *c = calloc(1, sizeof(*c));
+
+    if (!c)
         return -ENOMEM;
+    lock(&fs->ns->lock); /* the scan of the start runs */
+    fs->evict_ctl = c;
+    unlock(&fs->ns->lock);
     tiers_each(i, fs->cfg->read_only ? 0 : fs->tiers.present & ~fs->scan.tiers)
     {
         int err = evict_ctl_add_tier(fs, i);
