@@ -25,7 +25,7 @@ struct figures {
     int policy; /* of L1 */
     bool scanning;
     int scan_error;
-    double scan_s;
+    uint64_t scan_ms;
     size_t found;
     size_t residents, files, directories, unstored, waiters, retrying, given_up;
     uint64_t unstored_bytes;
@@ -64,7 +64,7 @@ static void collect(struct l2fs *fs, struct figures *f)
     f->residents = l1_residents(&fs->l1);
     f->scanning = fs->scan.running;
     f->scan_error = fs->scan.error;
-    f->scan_s = (double)(f->scanning ? clock_now() - fs->started : fs->scan.took) / NSEC_PER_SEC;
+    f->scan_ms = (f->scanning ? clock_now() - fs->started : fs->scan.took) / NSEC_PER_MSEC;
     f->found = fs->found;
     f->files = fs->ns->files;
     f->directories = fs->ns->dirs;
@@ -215,7 +215,7 @@ static json_t *scan_json(const struct figures *f)
 
     json_object_set_new(scan, "running", json_boolean(f->scanning && !f->scan_error));
     set_count(scan, "found", f->found);
-    json_object_set_new(scan, "seconds", json_real(f->scan_s));
+    json_object_set_new(scan, "seconds", json_real((double)f->scan_ms / 1000));
     if (f->scan_error)
         json_object_set_new(scan, "error", json_string(strerror(-f->scan_error)));
     return scan;

@@ -44,6 +44,7 @@ static const char *const sections[][2] = {
      "{queued} queued|, {in_flight} under way| ({in_flight_bytes})|, {retrying} to be tried "
      "again|, {given_up} given up"},
     {"requests", "{known} not sent yet|, {failed} of them failed"},
+    {"scan", "{found} keys found in L2| in {seconds} s|, still running: {running}"},
     {"load", "{active} under way|, {queued} queued|, {background_bytes} read ahead"},
     {"locks", "{readers} readers|, {writers} writers|; pinned {pins.soft.files} for a time "
               "({pins.soft.bytes}), {pins.hard.files} for good ({pins.hard.bytes})| of at most "

@@ -67,6 +67,7 @@ sync "$MNT/dir/key" "$MNT/two"
 say "the mount"
 ends 0 -m "$MNT" status
 assert_match "$(cat .out)" "$MNT: healthy (*of 64.0M used*2 files in 1 directories*tiers*fs  *ok*"
+if grep -n '^[a-z0-9]* *,' .out; then fail "status has no words for a section"; fi
 assert_eq "$("$C" -m "$MNT" --json status | jq -r .objects.files)" 2
 sed -n '/^\.SH STATUS/,/^\.SH EVENTS/p' "$SRCDIR/tools/man/l2fs.5" >man.status
 jq -r 'keys[], (.l1, .store, .objects, .locks | keys[]?)' "$MNT/.l2fs/status" | while read -r name; do
