@@ -78,17 +78,24 @@ static int buffer_sum(struct recv_item *it, const atomic_bool *stop)
     return err;
 }
 
-/* All its pages are there from now on: a full L1 is found here, not by a fault amid a transfer. */
-static int stage(struct recv_item *it, struct arrivals *arrivals)
+int recv_item_stage(struct recv_item *it, struct arrivals *arrivals, int *fd)
 {
-    AUTO_CLOSE int fd = -1;
-    int err = arrivals->stage(arrivals, it->what.size, &it->staging_id, &fd);
+    int err = arrivals->stage(arrivals, it->what.size, &it->staging_id, fd);
 
     if (err)
         return err;
     it->staged = true;
     it->reserved = false;
-    return it->what.size ? buffer_make(it, fd) : 0;
+    return 0;
+}
+
+/* All its pages are there from now on: a full L1 is found here, not by a fault amid a transfer. */
+static int stage(struct recv_item *it, struct arrivals *arrivals)
+{
+    AUTO_CLOSE int fd = -1;
+    int err = recv_item_stage(it, arrivals, &fd);
+
+    return err || !it->what.size ? err : buffer_make(it, fd);
 }
 
 static void back_from_staging(struct letter *letter)

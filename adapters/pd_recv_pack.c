@@ -140,12 +140,10 @@ static int write_all(int fd, const char *data, uint64_t size)
 static int land_one(struct recv_item *it, const char *data, struct arrivals *arrivals)
 {
     AUTO_CLOSE int fd = -1;
-    int err = arrivals->stage(arrivals, it->what.size, &it->staging_id, &fd);
+    int err = recv_item_stage(it, arrivals, &fd);
 
     if (err)
         return err;
-    it->staged = true;
-    it->reserved = false;
     it->sum = checksum(0, data, it->what.size);
     return write_all(fd, data, it->what.size);
 }

@@ -71,6 +71,7 @@ void recv_lander_stop(struct pd_recv *r);
 /* Files and buffers for all RESERVED items of no pack, which are STAGING until recv_alloc_staged is
  * called. false: there are none. */
 bool recv_land_stage(struct recv_alloc *a);
+int recv_item_stage(struct recv_item *it, struct arrivals *arrivals, int *fd); /* on the lander */
 uint64_t recv_fresh_tag(const struct pd_recv *r);
 void recv_item_post(struct recv_item *it, struct pd_conn *conn); /* gives it a tag */
 void recv_item_checked(struct recv_item *it); /* CHECKING -> CHECKED, by result */
