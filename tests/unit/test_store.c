@@ -757,12 +757,13 @@ START_TEST(demote_stores_and_evicts_the_coldest)
 
     begin_demote();
     vfsrig_start(&r);
-    for (unsigned i = 0; i < 12; i++) {
+    for (unsigned i = 0; i < 11; i++) { /* what a writer was promised counts beside what he wrote */
         snprintf(name, sizeof(name), "k%u", i);
         ck_assert_int_eq(vfsrig_put(&r, name, MIB, i), 0);
     }
     ck_assert_int_eq(submitted("fs"), 0);
     ck_assert_int_eq(vfsrig_check(&r, "k0", MIB, 0), 0); /* not the coldest any more */
+    ck_assert_int_eq(vfsrig_put(&r, "k11", MIB, 11), 0);
     ck_assert_int_eq(vfsrig_put(&r, "k12", MIB, 12), 0); /* over the watermark */
     UNTIL(state_is("k1", STATE_EVICTED));
     ck_assert_int_eq(vfsrig_state(&r, "k0"), STATE_RESIDENT);
